@@ -1,0 +1,2 @@
+//! Layout, ids and names that cross the kernel boundary.
+#![no_std]

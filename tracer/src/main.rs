@@ -1,0 +1,3 @@
+//! The binary `mount-tracer`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The workshop of mount-tracer.
+
+fn main() {}
