@@ -1,0 +1,83 @@
+//! The numbers that differ from kernel to kernel: one global of the eBPF object each, filled from the running kernel's
+//! BTF before the programs are loaded.
+
+/// A global of the object, and the struct member whose byte offset goes into it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offset {
+    /// The global's symbol.
+    pub symbol: &'static str,
+    /// The struct that the member is in.
+    pub base: &'static str,
+    /// The members to go through, each in the struct of the one before.
+    pub members: &'static [&'static str],
+    /// False: the programs prune what needs it when a kernel does not have it.
+    pub required: bool,
+}
+
+/// A global of the object, and the function whose number of arguments goes into it.
+///
+/// A trampoline's context holds the arguments and behind them, on exit, the result.
+#[derive(Clone, Copy, Debug)]
+pub struct Arguments {
+    /// The global's symbol.
+    pub symbol: &'static str,
+    /// The function.
+    pub function: &'static str,
+}
+
+const fn required(symbol: &'static str, base: &'static str, members: &'static [&'static str]) -> Offset {
+    Offset { symbol, base, members, required: true }
+}
+
+const fn optional(symbol: &'static str, base: &'static str, members: &'static [&'static str]) -> Offset {
+    Offset { symbol, base, members, required: false }
+}
+
+/// Every offset that the programs use.
+pub const OFFSETS: &[Offset] = &[
+    required("MOUNT_PARENT", "mount", &["mnt_parent"]),
+    required("MOUNT_MOUNTPOINT", "mount", &["mnt_mountpoint"]),
+    required("MOUNT_VFSMOUNT", "mount", &["mnt"]),
+    required("MOUNT_DEVNAME", "mount", &["mnt_devname"]),
+    required("MOUNT_LIST", "mount", &["mnt_list"]),
+    required("MOUNT_MASTER", "mount", &["mnt_master"]),
+    required("MOUNT_NS", "mount", &["mnt_ns"]),
+    required("MOUNT_ID", "mount", &["mnt_id"]),
+    required("MOUNT_GROUP", "mount", &["mnt_group_id"]),
+    // 6.8 and newer.
+    optional("MOUNT_ID_UNIQUE", "mount", &["mnt_id_unique"]),
+    // 6.17 and newer; before that the flags are in vfsmount.mnt_flags.
+    optional("MOUNT_T_FLAGS", "mount", &["mnt_t_flags"]),
+    required("VFSMOUNT_ROOT", "vfsmount", &["mnt_root"]),
+    required("VFSMOUNT_SB", "vfsmount", &["mnt_sb"]),
+    required("VFSMOUNT_FLAGS", "vfsmount", &["mnt_flags"]),
+    required("NS_INUM", "mnt_namespace", &["ns", "inum"]),
+    // 6.18 and newer have ns_id; up to 6.17 the same number is seq.
+    optional("NS_ID", "mnt_namespace", &["ns", "ns_id"]),
+    optional("NS_SEQ", "mnt_namespace", &["seq"]),
+    required("MOUNTPOINT_DENTRY", "mountpoint", &["m_dentry"]),
+    required("SB_DEV", "super_block", &["s_dev"]),
+    required("SB_TYPE", "super_block", &["s_type"]),
+    required("TYPE_NAME", "file_system_type", &["name"]),
+    required("DENTRY_PARENT", "dentry", &["d_parent"]),
+    // Up to 6.17 d_name, from 6.18 __d_name in an anonymous union.
+    optional("DENTRY_NAME", "dentry", &["d_name", "name"]),
+    optional("DENTRY_NAME_618", "dentry", &["__d_name", "name"]),
+    required("DENTRY_INODE", "dentry", &["d_inode"]),
+    required("INODE_MODE", "inode", &["i_mode"]),
+    required("INODE_RDEV", "inode", &["i_rdev"]),
+    required("PATH_MNT", "path", &["mnt"]),
+    required("PATH_DENTRY", "path", &["dentry"]),
+    required("TASK_NSPROXY", "task_struct", &["nsproxy"]),
+    required("NSPROXY_MNT_NS", "nsproxy", &["mnt_ns"]),
+    required("CGROUP_KN", "cgroup", &["kn"]),
+    required("KERNFS_ID", "kernfs_node", &["id"]),
+];
+
+/// Every argument count that the programs use: where the result stands on exit.
+pub const ARGUMENTS: &[Arguments] = &[
+    Arguments { symbol: "PATH_MOUNT_ARGUMENTS", function: "path_mount" },
+    Arguments { symbol: "PATH_UMOUNT_ARGUMENTS", function: "path_umount" },
+    // Three up to 6.17, two from 6.18.
+    Arguments { symbol: "GRAFT_TREE_ARGUMENTS", function: "graft_tree" },
+];
