@@ -1,0 +1,22 @@
+//! What differs from kernel to kernel: filled by the agent from BTF before loading, constant for the verifier, which
+//! prunes what a sentinel switches off. The symbols are named in `tracer_common::offset`.
+
+use aya_ebpf::Global;
+use tracer_common::fact::ABSENT;
+
+macro_rules! globals {
+    ($($name:ident)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            pub(crate) static $name: Global<u32> = Global::new(ABSENT);
+        )*
+    };
+}
+
+globals! {
+    MOUNT_PARENT MOUNT_MOUNTPOINT MOUNT_VFSMOUNT MOUNT_DEVNAME MOUNT_LIST MOUNT_MASTER MOUNT_NS MOUNT_ID MOUNT_GROUP
+    MOUNT_ID_UNIQUE MOUNT_T_FLAGS VFSMOUNT_ROOT VFSMOUNT_SB VFSMOUNT_FLAGS NS_INUM NS_ID NS_SEQ MOUNTPOINT_DENTRY
+    SB_DEV SB_TYPE TYPE_NAME DENTRY_PARENT DENTRY_NAME DENTRY_NAME_618 DENTRY_INODE INODE_MODE INODE_RDEV PATH_MNT
+    PATH_DENTRY TASK_NSPROXY NSPROXY_MNT_NS CGROUP_KN KERNFS_ID PATH_MOUNT_ARGUMENTS PATH_UMOUNT_ARGUMENTS
+    GRAFT_TREE_ARGUMENTS
+}
