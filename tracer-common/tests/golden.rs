@@ -1,0 +1,128 @@
+//! The wire's layout, pinned: sizes, offsets, and one record of each kind as bytes. A change here is a change of the
+//! wire, and both sides must be built anew.
+
+use std::mem::{offset_of, size_of};
+
+use tracer_common::fact::{
+    Actor, CallEnd, CgroupMkdir, FSTYPE_BYTES, Header, Mount, MountFact, SectionEnd, Walk, kind, syscall, walk,
+};
+use zerocopy::IntoBytes;
+
+const _: () = assert!(size_of::<Header>() == 40);
+const _: () = assert!(size_of::<Walk>() == 4);
+const _: () = assert!(size_of::<Mount>() == 104);
+const _: () = assert!(size_of::<MountFact>() == 152);
+const _: () = assert!(size_of::<Actor>() == 40);
+const _: () = assert!(size_of::<SectionEnd>() == 88);
+const _: () = assert!(size_of::<CallEnd>() == 256);
+const _: () = assert!(size_of::<CgroupMkdir>() == 56);
+
+fn header(kind: u16) -> Header {
+    Header { kind, hook: 2, bytes: 3, thread: 0x0405, call: 6, section: 7, boot_ns: 8 }
+}
+
+/// The header's bytes, little endian.
+fn header_bytes(kind: u8) -> Vec<u8> {
+    let mut bytes = vec![kind, 0, 2, 0, 3, 0, 0, 0, 5, 4, 0, 0, 0, 0, 0, 0];
+    for word in [6, 7, 8u64] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes
+}
+
+fn actor() -> Actor {
+    Actor { cgroup_id: 1, ns_id: 2, ns_inum: 3, uid: 4, comm: *b"mount\0\0\0\0\0\0\0\0\0\0\0" }
+}
+
+fn actor_bytes() -> Vec<u8> {
+    let mut bytes = [1u64.to_le_bytes(), 2u64.to_le_bytes()].concat();
+    bytes.extend([3, 0, 0, 0, 4, 0, 0, 0]);
+    bytes.extend(b"mount\0\0\0\0\0\0\0\0\0\0\0");
+    bytes
+}
+
+fn mount() -> Mount {
+    let mut fstype = [0; FSTYPE_BYTES];
+    fstype[..4].copy_from_slice(b"ext4");
+    Mount {
+        id_unique: 1,
+        parent_id_unique: 2,
+        ns_id: 3,
+        ns_inum: 4,
+        id: 5,
+        parent_id: 6,
+        dev: 7,
+        rdev: 8,
+        flags: 9,
+        t_flags: 10,
+        group: 11,
+        master: 12,
+        source_bytes: 13,
+        path: Walk { bytes: 14, status: walk::TOO_DEEP },
+        root: Walk { bytes: 15, status: walk::WHOLE },
+        fstype,
+    }
+}
+
+fn mount_bytes() -> Vec<u8> {
+    let mut bytes: Vec<u8> = (1..=3u64).flat_map(u64::to_le_bytes).collect();
+    bytes.extend((4..=13u32).flat_map(u32::to_le_bytes));
+    bytes.extend([14, 0, 1, 0, 15, 0, 0, 0]);
+    bytes.extend(b"ext4");
+    bytes.resize(size_of::<Mount>(), 0);
+    bytes
+}
+
+#[test]
+fn a_mount_fact() {
+    let fact = MountFact { header: header(kind::ATTACH), error: -16, reserved: 0, mount: mount() };
+    let expected = [header_bytes(10), vec![0xf0, 0xff, 0xff, 0xff, 0, 0, 0, 0], mount_bytes()].concat();
+    assert_eq!(fact.as_bytes(), expected);
+}
+
+#[test]
+fn a_sections_end() {
+    let end = SectionEnd { header: header(kind::SECTION_END), facts: 1, lost: 2, actor: actor() };
+    assert_eq!(end.as_bytes(), [header_bytes(30), vec![1, 0, 0, 0, 2, 0, 0, 0], actor_bytes()].concat());
+}
+
+#[test]
+fn a_calls_end() {
+    let end = CallEnd {
+        header: header(kind::CALL_END),
+        start_ns: 1,
+        flags: 2,
+        error: -1,
+        syscall: syscall::UMOUNT,
+        has_target: 3,
+        claimed_source_bytes: 4,
+        target_id: 5,
+        reserved: 0,
+        actor: actor(),
+        claimed_fstype: [7; FSTYPE_BYTES],
+        target: mount(),
+    };
+    let numbers = [
+        vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+        vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
+    let expected = [header_bytes(40), numbers, actor_bytes(), vec![7; FSTYPE_BYTES], mount_bytes()].concat();
+    assert_eq!(end.as_bytes(), expected);
+    assert_eq!(offset_of!(CallEnd, target), 152);
+}
+
+#[test]
+fn a_cgroups_birth() {
+    let made = CgroupMkdir { header: header(kind::CGROUP_MKDIR), cgroup_id: 0x0102, path_bytes: 3, reserved: 0 };
+    let numbers = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(made.as_bytes(), [header_bytes(50), numbers].concat());
+}
+
+#[test]
+fn numbers_of_the_wire_stay_what_they_are() {
+    assert_eq!(
+        [kind::ATTACH, kind::COPY, kind::DETACH, kind::SECTION_END, kind::CALL_END, kind::CGROUP_MKDIR],
+        [10, 11, 20, 30, 40, 50]
+    );
+}
