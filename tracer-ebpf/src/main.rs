@@ -10,7 +10,9 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::inline_always,
-    reason = "registers are 64 bit and helpers take 32; the verifier wants programs without calls"
+    clippy::needless_pass_by_value,
+    reason = "registers are 64 bit and helpers take 32; the verifier wants programs without calls; aya's macros hand \
+              the context over by value"
 )]
 
 mod emit;

@@ -39,8 +39,8 @@ pub(crate) struct Section {
 /// walks and two strings.
 pub(crate) const SCRATCH_MASK: usize = 0x3fff;
 
-/// Where a probe puts its record together.
-#[repr(C)]
+/// Where a probe puts its record together. Map values begin at a multiple of eight bytes.
+#[repr(C, align(8))]
 pub(crate) struct Scratch {
     /// The record: room for any masked position and the longest single string behind it.
     pub(crate) record: [u8; SCRATCH_MASK + 1 + tracer_common::fact::CGROUP_PATH_BYTES],
