@@ -1,0 +1,202 @@
+//! Wires the rooms and shuts them down; the one place that spawns.
+
+mod hands;
+
+use std::{
+    collections::VecDeque,
+    fs, future,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use rustix::{
+    system::uname,
+    time::{ClockId, clock_gettime},
+};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+
+use self::hands::Hands;
+use crate::{
+    cli::trace::Settings,
+    clock::Clock,
+    correlate::Kubelet,
+    engine::{Counts, Effect, Engine, Input},
+    host::{cgroups, namespaces},
+    limit::{limiter::Limiter, policy::Policy},
+    output::{
+        json::Origin,
+        show::{Flow, Show},
+    },
+    probe::load::Probes,
+    stream::Stream,
+};
+
+/// Where the node keeps its cgroups.
+pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// Shows operations until the settings, a signal or the reader of the output end it.
+pub fn trace(probes: Probes, settings: Settings) -> anyhow::Result<ExitCode> {
+    let origin = origin();
+    let duration = settings.duration;
+    let mut show = Show::new(settings, origin, terminal_width());
+    let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
+    show.head()?;
+    run(probes, Engine::new(process::id(), None), duration, &ready, |effect| match effect {
+        Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation)?, None)),
+        Effect::Limit(_) => Ok((Flow::On, None)),
+    })
+}
+
+/// Limits the disks of pods' volumes until a signal ends it. The limits stay.
+pub fn limit(probes: Probes, policy: Policy, kubelet_dir: PathBuf) -> anyhow::Result<ExitCode> {
+    let clock = origin().clock;
+    // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
+    let pods = cgroups::scan(Path::new(CGROUP_ROOT))?;
+    let namespace = namespaces::mount_namespace(Path::new("/proc"), 1)?;
+    let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
+    let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
+    let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
+    let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
+    let limiter = Limiter::new(policy, kubelet, clock, pods);
+    run(probes, Engine::new(process::id(), Some(limiter)), None, &ready, |effect| match effect {
+        Effect::Emit { .. } => Ok((Flow::On, None)),
+        Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
+    })
+}
+
+/// Takes the ring through the engine until it is time to end; prints what was seen and what was lost.
+///
+/// `ready` is said when a signal would already end it in order.
+fn run(
+    mut probes: Probes,
+    engine: Engine,
+    duration: Option<Duration>,
+    ready: &str,
+    act: impl FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>,
+) -> anyhow::Result<ExitCode> {
+    let ring = probes.take_ring()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let counts = runtime.block_on(async {
+        let stream = Stream::new(ring).context("cannot wait for the ring")?;
+        let signals = Signals::new()?;
+        eprintln!("{ready}");
+        Pump { stream, engine, act }.run(signals, duration).await
+    })?;
+    let losses = probes.losses()?;
+    let missed = losses.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
+    let unresolved = counts.unresolved + counts.undecodable;
+    eprintln!("stats: seen={} dropped={} missed={missed} unresolved={unresolved}", counts.operations, losses.dropped);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one loop.
+struct Pump<A> {
+    stream: Stream,
+    engine: Engine,
+    act: A,
+}
+
+impl<A: FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>> Pump<A> {
+    async fn run(&mut self, mut signals: Signals, duration: Option<Duration>) -> anyhow::Result<Counts> {
+        let mut end = std::pin::pin!(sleep_or_never(duration));
+        loop {
+            let deadline = self.engine.next_deadline_ns();
+            let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
+            let over = tokio::select! {
+                ready = self.stream.ready() => { ready.context("cannot wait for the ring")?; false }
+                () = sleep_or_never(wait) => false,
+                () = signals.next() => true,
+                () = &mut end => true,
+            };
+            let due = deadline.is_some_and(|at| at <= boot_ns());
+            let flow = if due { self.step(Input::Deadline)? } else { Flow::On };
+            if flow == Flow::End || self.drain()? == Flow::End || over {
+                return Ok(self.engine.counts());
+            }
+        }
+    }
+
+    /// Takes what the ring holds now through the engine.
+    fn drain(&mut self) -> anyhow::Result<Flow> {
+        while let Some(record) = self.stream.take() {
+            if self.step(Input::Record(&record))? == Flow::End {
+                return Ok(Flow::End);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// One input, and what its effects answer.
+    fn step(&mut self, input: Input<'_>) -> anyhow::Result<Flow> {
+        let mut effects = VecDeque::from(self.engine.step(input, boot_ns()));
+        while let Some(effect) = effects.pop_front() {
+            let (flow, answer) = (self.act)(effect)?;
+            if flow == Flow::End {
+                return Ok(Flow::End);
+            }
+            if let Some(answer) = answer {
+                effects.extend(self.engine.step(answer, boot_ns()));
+            }
+        }
+        Ok(Flow::On)
+    }
+}
+
+async fn sleep_or_never(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => future::pending().await,
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn origin() -> Origin {
+    let now = Timestamp::now();
+    Origin {
+        node: uname().nodename().to_string_lossy().into_owned(),
+        boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()),
+        agent_start: format!("{now:.0}"),
+        clock: Clock::new(now.as_nanosecond(), boot_ns()),
+    }
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds, the clock that the probes stamp with.
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(Duration::try_from(now).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn terminal_width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+}

@@ -1,0 +1,110 @@
+//! Carries out the limiter's orders: reads the node through `host`, writes through `limit::apply`, prints decisions.
+//!
+//! What was looked at stays open until it is written or let go of, so that both are the same cgroup.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::boot_ns;
+use crate::{
+    device::Dev,
+    engine::Input,
+    host::block::Block,
+    limit::{
+        Limits,
+        apply::{ApplyError, CgroupRoot, Inspection},
+        decide::{Decision, Reason},
+        limiter::{Found, Inspected, Order, Ticket, Written},
+    },
+};
+
+/// Does what the limiter orders.
+pub(super) struct Hands {
+    block: Block,
+    cgroups: CgroupRoot,
+    kubelet_dir: PathBuf,
+    open: HashMap<Ticket, Inspection>,
+    out: io::LineWriter<io::Stdout>,
+}
+
+impl Hands {
+    pub(super) fn new(cgroup_root: &Path, kubelet_dir: PathBuf) -> anyhow::Result<Self> {
+        let cgroups = CgroupRoot::open(cgroup_root)?;
+        let block = Block::new("/sys", "/proc");
+        Ok(Self { block, cgroups, kubelet_dir, open: HashMap::new(), out: io::LineWriter::new(io::stdout()) })
+    }
+
+    /// Does it; what it answers to the engine.
+    pub(super) fn carry_out(&mut self, order: Order) -> anyhow::Result<Option<Input<'static>>> {
+        match order {
+            Order::Inspect { ticket, cgroup, dev } => {
+                let inspected = self.inspect(ticket, &cgroup, dev);
+                Ok(Some(Input::Inspected(ticket, Box::new(inspected))))
+            }
+            Order::Write { ticket, limits } => {
+                let in_force = self.write(ticket, limits);
+                Ok(Some(Input::Written(ticket, Written { in_force, read_back_ns: boot_ns() })))
+            }
+            Order::Close(ticket) => {
+                self.open.remove(&ticket);
+                Ok(None)
+            }
+            Order::Decide(decision) => {
+                self.say(&decision)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn inspect(&mut self, ticket: Ticket, cgroup: &str, dev: Dev) -> Inspected {
+        let disk = self.block.whole_disk(dev).map_err(|error| (error.kind(), chain(&error)));
+        let protected = match &disk {
+            Ok(_) => self.block.protected(std::slice::from_ref(&self.kubelet_dir)).map_err(|error| chain(&error)),
+            Err(_) => Ok(std::collections::BTreeMap::new()),
+        };
+        let refused = match (&disk, &protected) {
+            (Ok(disk), Ok(protected)) => protected.contains_key(&disk.dev),
+            _ => true,
+        };
+        let cgroup = match &disk {
+            Ok(disk) if !refused => Some(self.open(ticket, cgroup, disk.dev).map_err(|error| why(&error))),
+            _ => None,
+        };
+        Inspected { disk, protected, cgroup }
+    }
+
+    fn open(&mut self, ticket: Ticket, cgroup: &str, disk: Dev) -> Result<Found, ApplyError> {
+        let inspection = self.cgroups.inspect(cgroup, None, disk)?;
+        let found = Found { cgroup_id: inspection.cgroup_id(), current: inspection.current() };
+        self.open.insert(ticket, inspection);
+        Ok(found)
+    }
+
+    fn write(&mut self, ticket: Ticket, limits: Limits) -> Result<Limits, (Reason, String)> {
+        match self.open.get_mut(&ticket) {
+            Some(inspection) => inspection.write(limits).map_err(|error| why(&error)),
+            None => Err((Reason::CgroupGone, "the cgroup was let go of before the write".to_owned())),
+        }
+    }
+
+    fn say(&mut self, decision: &Decision) -> anyhow::Result<()> {
+        let line = serde_json::to_string(decision).context("cannot write a decision as JSON")?;
+        writeln!(self.out, "{line}").context("cannot write to the standard output")
+    }
+}
+
+fn why(error: &ApplyError) -> (Reason, String) {
+    (error.reason(), chain(error))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

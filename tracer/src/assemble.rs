@@ -1,0 +1,155 @@
+//! PURE: sections + system call + errno -> one Operation.
+//!
+//! Calls end in another order than tables change, so a call's sections wait for its end, which carries the errno. A
+//! section of no call (an automount, an expiry) is an operation by itself.
+
+use std::collections::HashMap;
+
+use crate::operation::{Actor, CallEnd, CallId, Effect, EffectKind, MountFact, Op, Operation, Role, Section, Syscall};
+
+/// How long a section waits for the end of its call: longer than any call that has already changed a table takes.
+pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
+
+/// Flags of mount(2) in `sys/mount.h`.
+mod ms {
+    pub(super) const REMOUNT: u64 = 32;
+    pub(super) const BIND: u64 = 4096;
+    pub(super) const MOVE: u64 = 8192;
+    /// `MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED`.
+    pub(super) const PROPAGATION: u64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
+}
+
+/// What came of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assembled {
+    /// An operation.
+    Operation(Box<Operation>),
+    /// It belongs to a call that has not ended.
+    Waiting,
+    /// A section that changed a table in a way that this version does not know how to name.
+    Unresolved,
+}
+
+/// Joins sections to calls.
+#[derive(Debug, Default)]
+pub struct Assemble {
+    open: HashMap<CallId, Vec<Section>>,
+}
+
+impl Assemble {
+    /// A section has ended.
+    pub fn section(&mut self, section: Section) -> Assembled {
+        match section.call {
+            Some(call) => {
+                self.open.entry(call).or_default().push(section);
+                Assembled::Waiting
+            }
+            None => without_call(&[section]),
+        }
+    }
+
+    /// A call has ended.
+    pub fn call(&mut self, end: CallEnd) -> Assembled {
+        let sections = self.open.remove(&end.id).unwrap_or_default();
+        let op = op_of(&end);
+        let complete = sections.iter().all(|section| section.complete);
+        let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
+        let effects = traced.then(|| effects(&sections, (op == Op::Umount).then_some(end.target_id)));
+        Assembled::Operation(Box::new(Operation {
+            op,
+            actor: Some(end.actor.clone()),
+            end_ns: end.end_ns,
+            effects,
+            complete,
+            call: Some(end),
+        }))
+    }
+
+    /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] ago: their end was missed.
+    pub fn expire(&mut self, now_ns: u64) -> Vec<Assembled> {
+        let late = |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < now_ns);
+        self.open.extract_if(|_, sections| late(sections)).map(|(_, sections)| without_call(&sections)).collect()
+    }
+
+    /// When [`Self::expire`] has something to give up next, `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn next_expiry_ns(&self) -> Option<u64> {
+        self.open.values().filter_map(|sections| sections.last()).map(|last| last.end_ns + CALL_PATIENCE_NS + 1).min()
+    }
+}
+
+/// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
+fn op_of(end: &CallEnd) -> Op {
+    let has = |flag| end.flags & flag != 0;
+    match end.syscall {
+        Syscall::Umount => Op::Umount,
+        Syscall::Mount if has(ms::REMOUNT) => Op::Remount,
+        Syscall::Mount if has(ms::BIND) => Op::Bind,
+        Syscall::Mount if has(ms::PROPAGATION) => Op::Propagation,
+        Syscall::Mount if has(ms::MOVE) => Op::Move,
+        Syscall::Mount => Op::Mount,
+    }
+}
+
+/// Sections that nobody's call explains. Of the functions that attach, only an automount does so by itself; a copy
+/// alone may come from several calls that are not traced yet.
+fn without_call(sections: &[Section]) -> Assembled {
+    let roles = || sections.iter().flat_map(|section| &section.facts).map(|fact| fact.role);
+    let op = if roles().any(|role| matches!(role, Role::Attach(_))) {
+        Op::Automount
+    } else if roles().any(|role| role == Role::Detach) {
+        Op::Umount
+    } else {
+        return Assembled::Unresolved;
+    };
+    let actor: Option<Actor> = sections.iter().find_map(|section| section.actor.clone());
+    Assembled::Operation(Box::new(Operation {
+        op,
+        call: None,
+        actor,
+        end_ns: sections.last().map_or(0, |last| last.end_ns),
+        effects: Some(effects(sections, None)),
+        complete: sections.iter().all(|section| section.complete),
+    }))
+}
+
+/// The effects of sections, direct ones first. `unmounted` is the mount that an unmount was asked for.
+fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
+    let mut effects: Vec<Effect> = sections.iter().flat_map(section_effects).collect();
+    if let Some(root) = unmounted {
+        mark_propagated(&mut effects, root);
+    }
+    effects.sort_by_key(|effect| effect.propagated == Some(true));
+    effects
+}
+
+/// A rolled-back copy never had a namespace: when the attach of its section failed, none of its copies is there.
+fn section_effects(section: &Section) -> impl Iterator<Item = Effect> {
+    let failed = section.facts.iter().any(|fact| matches!(fact.role, Role::Attach(Err(_))));
+    section.facts.iter().filter_map(move |MountFact { role, mount }| {
+        let (kind, propagated) = match role {
+            Role::Attach(Ok(())) => (EffectKind::Attach, Some(false)),
+            Role::Copy if !failed => (EffectKind::Attach, Some(true)),
+            Role::Detach => (EffectKind::Detach, None),
+            Role::Attach(Err(_)) | Role::Copy => return None,
+        };
+        Some(Effect { kind, propagated, mount: mount.clone() })
+    })
+}
+
+/// Of the mounts that an unmount took along, those of the tree that was asked for are direct, the others propagated.
+fn mark_propagated(effects: &mut [Effect], root: u32) {
+    let parents: HashMap<u32, u32> = effects.iter().map(|effect| (effect.mount.id, effect.mount.parent_id)).collect();
+    for effect in effects.iter_mut().filter(|effect| effect.kind == EffectKind::Detach) {
+        let mut id = effect.mount.id;
+        // No tree is deeper than the number of its mounts.
+        let direct = (0..=parents.len()).any(|_| {
+            let found = id == root;
+            id = parents.get(&id).copied().unwrap_or(id);
+            found
+        });
+        effect.propagated = Some(!direct);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Sections and calls made by hand.
+
+use super::*;
+use crate::operation::{Mount, tests::mount};
+
+const ID: CallId = CallId { thread: 0x2a_0000_002a, start_ns: 5 };
+
+fn actor() -> Actor {
+    Actor { pid: 42, tid: 42, comm: b"mount".to_vec(), uid: 0, cgroup_id: 1, namespace: None }
+}
+
+fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
+    CallEnd {
+        id: ID,
+        syscall,
+        flags,
+        errno,
+        end_ns: 100,
+        actor: actor(),
+        claimed_fstype: None,
+        claimed_source: None,
+        target_id: 1,
+        target: None,
+    }
+}
+
+fn section(call: Option<CallId>, facts: Vec<(Role, Mount)>) -> Section {
+    let facts = facts.into_iter().map(|(role, mount)| MountFact { role, mount }).collect();
+    Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true }
+}
+
+fn operation(assembled: Assembled) -> Operation {
+    match assembled {
+        Assembled::Operation(operation) => *operation,
+        other => panic!("no operation: {other:?}"),
+    }
+}
+
+fn child(id: u32, parent_id: u32) -> Mount {
+    Mount { parent_id, ..mount(id) }
+}
+
+#[test]
+fn a_mount_and_its_copies_are_one_operation() {
+    let mut assemble = Assemble::default();
+    let facts = vec![(Role::Copy, mount(3)), (Role::Copy, mount(4)), (Role::Attach(Ok(())), mount(2))];
+    assert_eq!(assemble.section(section(Some(ID), facts)), Assembled::Waiting);
+    let operation = operation(assemble.call(call(Syscall::Mount, 0, 0)));
+    assert_eq!(operation.op, Op::Mount);
+    let seen: Vec<_> = operation.effects.unwrap().iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
+    assert_eq!(seen, [(2, Some(false)), (3, Some(true)), (4, Some(true))], "the direct one first");
+}
+
+#[test]
+fn copies_of_a_failed_attach_are_no_effects() {
+    let mut assemble = Assemble::default();
+    assemble.section(section(Some(ID), vec![(Role::Copy, mount(3)), (Role::Attach(Err(28)), mount(2))]));
+    assert_eq!(operation(assemble.call(call(Syscall::Mount, 0, 28))).effects, Some(Vec::new()));
+    assemble.section(section(Some(ID), vec![(Role::Copy, mount(3)), (Role::Attach(Ok(())), mount(2))]));
+    assert_eq!(operation(assemble.call(call(Syscall::Mount, 0, 0))).effects.unwrap().len(), 2);
+}
+
+#[test]
+fn the_first_flag_that_the_kernel_looks_at_names_the_operation() {
+    let mut assemble = Assemble::default();
+    let mut op = |syscall, flags| operation(assemble.call(call(syscall, flags, 0))).op;
+    assert_eq!(op(Syscall::Mount, ms::REMOUNT | ms::BIND), Op::Remount);
+    assert_eq!(op(Syscall::Mount, ms::BIND | ms::PROPAGATION), Op::Bind);
+    assert_eq!(op(Syscall::Mount, 1 << 19 | ms::MOVE), Op::Propagation);
+    assert_eq!(op(Syscall::Mount, ms::MOVE), Op::Move);
+    assert_eq!(op(Syscall::Mount, 1), Op::Mount);
+    assert_eq!(op(Syscall::Umount, 2), Op::Umount);
+}
+
+#[test]
+fn an_operation_whose_effects_are_not_traced_says_so() {
+    let mut assemble = Assemble::default();
+    assert_eq!(operation(assemble.call(call(Syscall::Mount, ms::REMOUNT, 0))).effects, None);
+    assert_eq!(operation(assemble.call(call(Syscall::Mount, ms::BIND, 0))).effects, Some(Vec::new()));
+}
+
+#[test]
+fn an_unmount_tells_its_tree_from_what_propagated() {
+    let mut assemble = Assemble::default();
+    let detached = [child(8, 7), child(7, 1), child(9, 5), child(10, 9)];
+    let facts = detached.into_iter().map(|mount| (Role::Detach, mount)).collect();
+    assemble.section(section(Some(ID), facts));
+    let end = CallEnd { target_id: 7, ..call(Syscall::Umount, 2, 0) };
+    let effects = operation(assemble.call(end)).effects.unwrap();
+    let seen: Vec<_> = effects.iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
+    assert_eq!(seen, [(8, Some(false)), (7, Some(false)), (9, Some(true)), (10, Some(true))]);
+}
+
+#[test]
+fn a_section_of_no_call_is_an_operation_by_itself() {
+    let mut assemble = Assemble::default();
+    let automount = operation(assemble.section(section(None, vec![(Role::Attach(Ok(())), mount(2))])));
+    assert_eq!((automount.op, automount.call), (Op::Automount, None));
+    let expiry = operation(assemble.section(section(None, vec![(Role::Detach, mount(2))])));
+    assert_eq!(expiry.effects.unwrap()[0].propagated, None, "nobody can say");
+    assert_eq!(assemble.section(section(None, vec![(Role::Copy, mount(2))])), Assembled::Unresolved);
+}
+
+#[test]
+fn a_call_whose_end_was_missed_is_given_up() {
+    let mut assemble = Assemble::default();
+    assemble.section(section(Some(ID), vec![(Role::Detach, mount(2))]));
+    assert_eq!(assemble.expire(50 + CALL_PATIENCE_NS), []);
+    let mut expired = assemble.expire(51 + CALL_PATIENCE_NS);
+    let operation = operation(expired.remove(0));
+    assert_eq!((operation.op, operation.call), (Op::Umount, None));
+    assert_eq!(assemble.expire(u64::MAX), [], "given up once");
+}

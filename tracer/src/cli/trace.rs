@@ -1,0 +1,108 @@
+//! `mount-tracer trace`: flags -> [`Settings`].
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::bail;
+use clap::ValueEnum;
+use jiff::SignedDuration;
+
+use crate::{agent, operation::Op};
+
+/// Flags of `trace`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How to print: a table for people, or one JSON object per line (docs/events.md)
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// End after this long: 10s, 500ms, 1m30s, or a number of seconds
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// End after this many operations were shown
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Only operations that touch these mount namespaces, by inode number as in /proc/PID/ns/mnt
+    #[arg(long, value_delimiter = ',', value_name = "INODE")]
+    mntns: Vec<u32>,
+    /// Only these kinds of operation: mount, bind, umount, ...
+    #[arg(short, long, value_delimiter = ',', value_parser = event)]
+    event: Vec<&'static str>,
+}
+
+/// How operations are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Columns as wide as the terminal, one line for each mount that changed.
+    #[default]
+    Table,
+    /// One object per line.
+    Json,
+}
+
+/// What `trace` shows and when it ends.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to print.
+    pub output: Output,
+    /// When to end.
+    pub duration: Option<Duration>,
+    /// After how many operations to end.
+    pub count: Option<u64>,
+    /// Namespaces to show; all when empty.
+    pub mntns: Vec<u32>,
+    /// Kinds to show, by name; all when empty.
+    pub events: Vec<&'static str>,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = Settings {
+        output: args.output,
+        duration: args.duration,
+        count: args.count,
+        mntns: args.mntns.clone(),
+        events: args.event.clone(),
+    };
+    match super::attach(false) {
+        Ok(probes) => agent::trace(probes, settings),
+        Err(status) => Ok(status),
+    }
+}
+
+fn event(text: &str) -> anyhow::Result<&'static str> {
+    match Op::ALL.iter().map(|op| op.name()).find(|name| *name == text) {
+        Some(name) => Ok(name),
+        None => bail!("write one of {}", Op::ALL.iter().map(|op| op.name()).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let parsed = match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok()),
+    };
+    match parsed {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => bail!("write a length of time above zero: 10s, 500ms, 1m30s, or a number of seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read() {
+        assert_eq!(duration("5").unwrap(), Duration::from_secs(5));
+        assert_eq!(duration("1m30s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+        for wrong in ["0", "-5s", "soon", ""] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_event_lists_the_known_ones() {
+        assert!(event("mounts").unwrap_err().to_string().contains("mount, bind"));
+        assert_eq!(event("umount").unwrap(), "umount");
+    }
+}

@@ -1,0 +1,87 @@
+//! PURE: (Operation, where the kubelet lives) -> who uses which volume on which device, or no longer does.
+//!
+//! A pod *uses* a volume when the kubelet's mount of it appears under `pods/<its uid>/volumes` or `volume-subpaths` of
+//! the kubelet's directory, in the kubelet's own mount namespace. A path of that shape anywhere else proves nothing:
+//! whoever writes a pod's specification chooses its mount paths.
+
+use crate::{
+    device::Dev,
+    operation::{Effect, EffectKind, Namespace, Operation},
+    pods::{
+        PodUid,
+        kubelet_path::{VolumePath, volume_of},
+    },
+};
+
+/// Where the kubelet's mounts are seen.
+#[derive(Clone, Debug)]
+pub struct Kubelet {
+    /// Its directory, `/var/lib/kubelet` unless it was told otherwise.
+    pub directory: Vec<u8>,
+    /// Its mount namespace. That of pid 1 lives as long as the system, so its number is not used again.
+    pub namespace: u32,
+}
+
+/// A volume came into use, or went out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// What happened.
+    pub kind: EffectKind,
+    /// Who uses it.
+    pub pod_uid: PodUid,
+    /// The volume's name, as the kubelet's path has it.
+    pub volume: String,
+    /// The mount's path, which names the use.
+    pub path: Vec<u8>,
+    /// The superblock's device.
+    pub dev: Dev,
+    /// When the operation ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub end_ns: u64,
+}
+
+/// What an operation says of volumes in use.
+pub fn sightings(operation: &Operation, kubelet: &Kubelet) -> Vec<Sighting> {
+    let effects = operation.effects.as_deref().unwrap_or_default();
+    effects.iter().filter_map(|effect| sighting(effect, operation.end_ns, kubelet)).collect()
+}
+
+fn sighting(effect: &Effect, end_ns: u64, kubelet: &Kubelet) -> Option<Sighting> {
+    let mount = &effect.mount;
+    let Namespace { inum, .. } = mount.namespace?;
+    if inum != kubelet.namespace {
+        return None;
+    }
+    let path = mount.path.as_ref().ok()?;
+    let VolumePath { pod_uid, volume, .. } = volume_of(&kubelet.directory, path)?;
+    Some(Sighting { kind: effect.kind, pod_uid, volume, path: path.clone(), dev: mount.dev, end_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Mount, Op, tests::mount};
+
+    const PATH: &str =
+        "/var/lib/kubelet/pods/0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69/volumes/kubernetes.io~csi/pvc-1/mount";
+
+    fn kubelet() -> Kubelet {
+        Kubelet { directory: b"/var/lib/kubelet".to_vec(), namespace: 4_026_531_841 }
+    }
+
+    fn seen(inum: u32, path: &str) -> usize {
+        let namespace = Some(Namespace { inum, id: 1 });
+        let mount = Mount { namespace, path: Ok(path.as_bytes().to_vec()), ..mount(2) };
+        let effect = Effect { kind: EffectKind::Attach, propagated: Some(true), mount };
+        let operation =
+            Operation { op: Op::Bind, call: None, actor: None, end_ns: 7, effects: Some(vec![effect]), complete: true };
+        sightings(&operation, &kubelet()).len()
+    }
+
+    #[test]
+    fn the_kubelets_mount_is_a_use_and_a_look_alike_is_not() {
+        assert_eq!(seen(4_026_531_841, PATH), 1, "also when a CSI driver's mount propagated there");
+        assert_eq!(seen(4_026_532_000, PATH), 0, "a container may choose this path");
+        assert_eq!(seen(4_026_531_841, &format!("/run/containerd/x/rootfs{PATH}")), 0);
+        assert_eq!(seen(4_026_531_841, "/mnt"), 0);
+    }
+}

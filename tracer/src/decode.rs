@@ -1,0 +1,233 @@
+//! PURE: bytes of a ring record -> Fact, or a named reason why not. Any bytes give one of the two.
+
+use thiserror::Error;
+use tracer_common::fact::{self, CgroupMkdir, Header, SectionEnd, Walk, kind, syscall, walk};
+use zerocopy::FromBytes;
+
+use crate::{
+    device::Dev,
+    operation::{Actor, CallEnd, CallId, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
+};
+
+/// `MNT_UNBINDABLE` of `linux/mount.h`, up to 6.16 in `mnt_flags`.
+const MNT_UNBINDABLE: u32 = 0x2000;
+/// `T_UNBINDABLE` of `fs/mount.h`, from 6.17 in `mnt_t_flags`.
+const T_UNBINDABLE: u32 = 2;
+
+/// Why a record could not be read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It is shorter than its fixed part, or than it says.
+    #[error("a record is cut off")]
+    Short,
+    /// Its kind is unknown: agent and object are not of one build.
+    #[error("a record has the unknown kind {0}")]
+    Kind(u16),
+    /// Its strings are longer than the record.
+    #[error("a record's strings are longer than the record")]
+    Tail,
+    /// It names a system call that is not one.
+    #[error("a record names the unknown system call {0}")]
+    Syscall(u32),
+}
+
+/// Where a record belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The call that its thread was in.
+    pub call: Option<CallId>,
+    /// The section's number.
+    pub section: u64,
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub boot_ns: u64,
+}
+
+/// What a probe saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Something about one mount, inside a section.
+    Mount(Tag, Box<MountFact>),
+    /// A section ends.
+    SectionEnd {
+        /// Where it belongs.
+        tag: Tag,
+        /// Who held the semaphore.
+        actor: Actor,
+        /// Facts that it wrote.
+        written: u32,
+        /// Facts that it could not write.
+        lost: u32,
+    },
+    /// A call ends.
+    CallEnd(Box<CallEnd>),
+    /// A cgroup was made.
+    CgroupMkdir {
+        /// Its path in its hierarchy, beginning with a slash.
+        path: Vec<u8>,
+        /// Its id in its hierarchy.
+        id: u64,
+    },
+}
+
+/// Reads one record.
+pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
+    let header = Header::read_from_prefix(record).map_err(|_| DecodeError::Short)?.0;
+    if header.bytes as usize != record.len() {
+        return Err(DecodeError::Short);
+    }
+    match header.kind {
+        kind::ATTACH | kind::COPY | kind::DETACH => mount_fact(record),
+        kind::SECTION_END => {
+            let (end, _) = fixed::<SectionEnd>(record)?;
+            let actor = actor(&header, &end.actor);
+            Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost })
+        }
+        kind::CALL_END => call_end(record),
+        kind::CGROUP_MKDIR => {
+            let (made, tail) = fixed::<CgroupMkdir>(record)?;
+            let path = until_nul(Tail(tail).take(made.path_bytes as usize)?).to_vec();
+            Ok(Fact::CgroupMkdir { path, id: made.cgroup_id })
+        }
+        other => Err(DecodeError::Kind(other)),
+    }
+}
+
+fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
+    let (fact, tail) = fixed::<fact::MountFact>(record)?;
+    let role = match fact.header.kind {
+        kind::ATTACH => Role::Attach(errno(fact.error)),
+        kind::COPY => Role::Copy,
+        _ => Role::Detach,
+    };
+    let mount = mount(&fact.mount, &mut Tail(tail))?;
+    Ok(Fact::Mount(tag(&fact.header), Box::new(MountFact { role, mount })))
+}
+
+fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
+    let (end, tail) = fixed::<fact::CallEnd>(record)?;
+    let mut tail = Tail(tail);
+    let target = if end.has_target == 0 { None } else { Some(mount(&end.target, &mut tail)?) };
+    let source = tail.take(end.claimed_source_bytes as usize)?;
+    Ok(Fact::CallEnd(Box::new(CallEnd {
+        id: CallId { thread: end.header.thread, start_ns: end.start_ns },
+        syscall: match end.syscall {
+            syscall::MOUNT => Syscall::Mount,
+            syscall::UMOUNT => Syscall::Umount,
+            other => return Err(DecodeError::Syscall(other)),
+        },
+        flags: end.flags,
+        errno: errno(end.error).err().unwrap_or(0),
+        end_ns: end.header.boot_ns,
+        actor: actor(&end.header, &end.actor),
+        claimed_fstype: text(&end.claimed_fstype),
+        claimed_source: text(source),
+        target_id: end.target_id,
+        target,
+    })))
+}
+
+fn mount(mount: &fact::Mount, tail: &mut Tail<'_>) -> Result<Mount, DecodeError> {
+    let path = walked(mount.path, tail.take(mount.path.bytes.into())?);
+    let root = walked(mount.root, tail.take(mount.root.bytes.into())?);
+    let source = tail.take(mount.source_bytes as usize)?;
+    let unbindable = if mount.t_flags == fact::ABSENT {
+        mount.flags & MNT_UNBINDABLE != 0
+    } else {
+        mount.t_flags & T_UNBINDABLE != 0
+    };
+    Ok(Mount {
+        id: mount.id,
+        id_unique: some(mount.id_unique),
+        parent_id: mount.parent_id,
+        parent_id_unique: some(mount.parent_id_unique),
+        namespace: namespace(mount.ns_inum, mount.ns_id),
+        dev: Dev::from_kernel(mount.dev),
+        rdev: some(mount.rdev).map(Dev::from_kernel),
+        flags: mount.flags,
+        shared: some(mount.group),
+        master: some(mount.master),
+        unbindable,
+        fstype: until_nul(&mount.fstype).to_vec(),
+        source: text(source),
+        path,
+        root,
+    })
+}
+
+/// Names come leaf first, each ended by a NUL.
+fn walked(walk: Walk, names: &[u8]) -> Walked {
+    let gap = match walk.status {
+        walk::WHOLE => {
+            let mut path = Vec::with_capacity(names.len() + 1);
+            for name in names.split(|byte| *byte == 0).rev().filter(|name| !name.is_empty()) {
+                path.push(b'/');
+                path.extend(name);
+            }
+            return Ok(if path.is_empty() { b"/".to_vec() } else { path });
+        }
+        walk::TOO_DEEP => PathGap::TooDeep,
+        walk::TOO_MANY_MOUNTS => PathGap::TooManyMounts,
+        walk::TOO_LONG => PathGap::TooLong,
+        walk::UNREACHABLE => PathGap::Unreachable,
+        walk::NOT_WALKED => PathGap::NotWalked,
+        _ => PathGap::Unreadable,
+    };
+    Err(gap)
+}
+
+fn actor(header: &Header, actor: &fact::Actor) -> Actor {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of pid_tgid")]
+    let (pid, tid) = ((header.thread >> 32) as u32, header.thread as u32);
+    Actor {
+        pid,
+        tid,
+        comm: until_nul(&actor.comm).to_vec(),
+        uid: actor.uid,
+        cgroup_id: actor.cgroup_id,
+        namespace: namespace(actor.ns_inum, actor.ns_id),
+    }
+}
+
+fn tag(header: &Header) -> Tag {
+    let call = some(header.call).map(|start_ns| CallId { thread: header.thread, start_ns });
+    Tag { call, section: header.section, boot_ns: header.boot_ns }
+}
+
+fn namespace(inum: u32, id: u64) -> Option<Namespace> {
+    some(inum).map(|inum| Namespace { inum, id })
+}
+
+fn errno(error: i32) -> Result<(), u32> {
+    if error < 0 { Err(error.unsigned_abs()) } else { Ok(()) }
+}
+
+fn fixed<T: FromBytes>(record: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(record).map_err(|_| DecodeError::Short)
+}
+
+fn some<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+fn text(bytes: &[u8]) -> Option<Vec<u8>> {
+    let bytes = until_nul(bytes);
+    (!bytes.is_empty()).then(|| bytes.to_vec())
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// What is left of a record's strings.
+struct Tail<'a>(&'a [u8]);
+
+impl<'a> Tail<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(DecodeError::Tail)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Records made by hand, and records broken by hand.
+
+use proptest::prelude::*;
+use tracer_common::hook;
+use zerocopy::{FromZeros as _, IntoBytes};
+
+use super::*;
+
+/// A record of a fixed part and a tail, with its length filled in.
+fn record<T: IntoBytes + zerocopy::Immutable>(fixed: &T, tail: &[u8]) -> Vec<u8> {
+    let mut bytes = [fixed.as_bytes(), tail].concat();
+    let len = u32::try_from(bytes.len()).unwrap();
+    bytes[4..8].copy_from_slice(&len.to_ne_bytes());
+    bytes
+}
+
+fn header(kind: u16) -> Header {
+    Header { kind, hook: 4, bytes: 0, thread: 0x2a_0000_002b, call: 7, section: 3, boot_ns: 99 }
+}
+
+fn wire_mount(path: &[u8], root: &[u8], source: &[u8]) -> fact::Mount {
+    let mut mount = fact::Mount::new_zeroed();
+    mount.id = 812;
+    mount.id_unique = 5_000_000_000;
+    mount.ns_inum = 4_026_531_841;
+    mount.dev = 259 << 20 | 1;
+    mount.t_flags = fact::ABSENT;
+    mount.flags = 0x20 | MNT_UNBINDABLE;
+    mount.master = 12;
+    mount.fstype[..4].copy_from_slice(b"ext4");
+    mount.path = Walk { bytes: path.len().try_into().unwrap(), status: walk::WHOLE };
+    mount.root = Walk { bytes: root.len().try_into().unwrap(), status: walk::WHOLE };
+    mount.source_bytes = source.len().try_into().unwrap();
+    mount
+}
+
+fn attach() -> Vec<u8> {
+    let mount = wire_mount(b"data\0srv\0", b"", b"/dev/sda1\0");
+    let fact = fact::MountFact { header: header(kind::ATTACH), error: 0, reserved: 0, mount };
+    record(&fact, b"data\0srv\0/dev/sda1\0")
+}
+
+#[test]
+fn an_attach_is_read() {
+    let Fact::Mount(tag, fact) = decode(&attach()).unwrap() else { panic!("not a mount fact") };
+    assert_eq!(tag.call, Some(CallId { thread: 0x2a_0000_002b, start_ns: 7 }));
+    assert_eq!(fact.role, Role::Attach(Ok(())));
+    let mount = fact.mount;
+    assert_eq!(mount.path.unwrap(), b"/srv/data", "names come leaf first");
+    assert_eq!(mount.root.unwrap(), b"/");
+    assert_eq!(mount.source.unwrap(), b"/dev/sda1");
+    assert_eq!(mount.dev.to_string(), "259:1");
+    assert_eq!((mount.shared, mount.master, mount.unbindable), (None, Some(12), true));
+    assert_eq!((mount.id_unique, mount.parent_id_unique), (Some(5_000_000_000), None));
+}
+
+#[test]
+fn the_new_flag_word_wins_where_the_kernel_has_it() {
+    let mut mount = wire_mount(b"", b"", b"");
+    mount.t_flags = 0;
+    let fact = fact::MountFact { header: header(kind::COPY), error: 0, reserved: 0, mount };
+    let Fact::Mount(_, fact) = decode(&record(&fact, b"")).unwrap() else { panic!("not a mount fact") };
+    assert!(!fact.mount.unbindable);
+}
+
+#[test]
+fn a_walk_that_was_cut_has_a_reason() {
+    let mut mount = wire_mount(b"", b"", b"");
+    mount.path.status = walk::TOO_DEEP;
+    let fact = fact::MountFact { header: header(kind::DETACH), error: 0, reserved: 0, mount };
+    let Fact::Mount(_, fact) = decode(&record(&fact, b"")).unwrap() else { panic!("not a mount fact") };
+    assert_eq!((fact.role, fact.mount.path), (Role::Detach, Err(PathGap::TooDeep)));
+}
+
+#[test]
+fn a_failed_call_is_read_with_its_target_and_claims() {
+    let mut end = fact::CallEnd::new_zeroed();
+    end.header = header(kind::CALL_END);
+    end.header.hook = u16::try_from(hook::MOUNT_EXIT).unwrap();
+    (end.start_ns, end.error, end.syscall, end.has_target) = (7, -1, syscall::MOUNT, 1);
+    end.claimed_source_bytes = 5;
+    end.claimed_fstype[..5].copy_from_slice(b"tmpfs");
+    end.target = wire_mount(b"mnt\0", b"", b"none\0");
+    let Fact::CallEnd(end) = decode(&record(&end, b"mnt\0none\0disk\0")).unwrap() else { panic!("not a call") };
+    assert_eq!((end.errno, end.syscall), (1, Syscall::Mount));
+    assert_eq!(end.target.unwrap().path.unwrap(), b"/mnt");
+    assert_eq!(end.claimed_source.unwrap(), b"disk");
+    assert_eq!(end.claimed_fstype.unwrap(), b"tmpfs");
+    assert_eq!((end.actor.pid, end.actor.tid), (42, 43));
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let whole = attach();
+    assert_eq!(decode(b"").unwrap_err(), DecodeError::Short, "nothing at all");
+    assert_eq!(decode(&whole[..whole.len() - 1]).unwrap_err(), DecodeError::Short, "shorter than it says");
+    let mut fixed_only = whole[..60].to_vec();
+    fixed_only[4..8].copy_from_slice(&60u32.to_ne_bytes());
+    assert_eq!(decode(&fixed_only).unwrap_err(), DecodeError::Short, "cut within the fixed part");
+    let mut unknown = whole.clone();
+    unknown[0..2].copy_from_slice(&77u16.to_ne_bytes());
+    assert_eq!(decode(&unknown).unwrap_err(), DecodeError::Kind(77), "a kind from the future");
+    let mount = wire_mount(&[b'x'; 200], b"", b"");
+    let fact = fact::MountFact { header: header(kind::ATTACH), error: 0, reserved: 0, mount };
+    assert_eq!(decode(&record(&fact, b"x")).unwrap_err(), DecodeError::Tail, "a path longer than the tail");
+    let mut end = fact::CallEnd::new_zeroed();
+    (end.header, end.syscall) = (header(kind::CALL_END), 9);
+    assert_eq!(decode(&record(&end, b"")).unwrap_err(), DecodeError::Syscall(9), "no such call");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_fact_or_a_reason(bytes: Vec<u8>) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn a_broken_record_gives_a_fact_or_a_reason(at in 0usize..170, byte: u8) {
+        let mut bytes = attach();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let _ = decode(&bytes);
+    }
+}

@@ -1,0 +1,154 @@
+//! PURE: the one core of `trace`, `agent` and the tests: `step(Input) -> Vec<Effect>`.
+//!
+//! It owns what is known between two inputs; time, records and the node's answers come in, and whatever is to be read,
+//! written or shown goes out as an effect.
+
+use crate::{
+    assemble::{Assemble, Assembled},
+    decode::{DecodeError, Fact, decode},
+    limit::limiter::{Inspected, Limiter, Order, Ticket, Written},
+    operation::Operation,
+    sections::Sections,
+};
+
+/// What can happen to the engine.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A record of the ring.
+    Record(&'a [u8]),
+    /// What the node says of a cgroup and a disk: the answer to [`Order::Inspect`].
+    Inspected(Ticket, Box<Inspected>),
+    /// How a write ended: the answer to [`Order::Write`].
+    Written(Ticket, Written),
+    /// Time has come.
+    Deadline,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Show an operation, the `seq`th.
+    Emit {
+        /// Counted from 1.
+        seq: u64,
+        /// The operation.
+        operation: Box<Operation>,
+    },
+    /// Do what the limiter wants.
+    Limit(Order),
+}
+
+/// What went on at each step of the route, and what did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read from the ring.
+    pub records: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Sections whose end or facts were lost.
+    pub incomplete: u64,
+    /// Sections that changed a table in a way that has no name yet.
+    pub unresolved: u64,
+    /// Operations.
+    pub operations: u64,
+}
+
+/// The core.
+#[derive(Debug, Default)]
+pub struct Engine {
+    own_pid: u32,
+    sections: Sections,
+    assemble: Assemble,
+    limiter: Option<Limiter>,
+    counts: Counts,
+}
+
+impl Engine {
+    /// `own_pid` is the agent's own process id: what it does itself has no actor. Without a limiter it only traces.
+    pub fn new(own_pid: u32, limiter: Option<Limiter>) -> Self {
+        Self { own_pid, limiter, ..Self::default() }
+    }
+
+    /// What went on so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let limiter = self.limiter.as_ref().and_then(Limiter::next_deadline_ns);
+        limiter.into_iter().chain(self.assemble.next_expiry_ns()).min()
+    }
+
+    /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
+    pub fn step(&mut self, input: Input<'_>, now_ns: u64) -> Vec<Effect> {
+        match input {
+            Input::Record(record) => {
+                self.counts.records += 1;
+                match decode(record) {
+                    Ok(Fact::CgroupMkdir { path, .. }) => self.limit(|limiter| limiter.cgroup_made(&path, now_ns)),
+                    Ok(fact) => {
+                        let assembled = self.fact(fact);
+                        self.emit(assembled, now_ns)
+                    }
+                    Err(error) => self.undecodable(error),
+                }
+            }
+            Input::Inspected(ticket, inspected) => self.limit(|limiter| limiter.inspected(ticket, &inspected, now_ns)),
+            Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
+            Input::Deadline => {
+                let expired = self.assemble.expire(now_ns);
+                let mut effects = self.emit(expired, now_ns);
+                effects.extend(self.limit(|limiter| limiter.deadline(now_ns)));
+                effects
+            }
+        }
+    }
+
+    fn limit(&mut self, work: impl FnOnce(&mut Limiter) -> Vec<Order>) -> Vec<Effect> {
+        self.limiter.as_mut().map(work).unwrap_or_default().into_iter().map(Effect::Limit).collect()
+    }
+
+    fn undecodable(&mut self, _: DecodeError) -> Vec<Effect> {
+        self.counts.undecodable += 1;
+        Vec::new()
+    }
+
+    fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
+        let sections = match fact {
+            Fact::Mount(tag, fact) => self.sections.fact(tag, *fact).into_iter().collect(),
+            Fact::SectionEnd { tag, actor, written, lost } => {
+                let (broken, section) = self.sections.end(tag, actor, written, lost);
+                broken.into_iter().chain([section]).collect()
+            }
+            Fact::CallEnd(end) => return vec![self.assemble.call(*end)],
+            Fact::CgroupMkdir { .. } => Vec::new(),
+        };
+        sections
+            .into_iter()
+            .map(|section| {
+                self.counts.incomplete += u64::from(!section.complete);
+                self.assemble.section(section)
+            })
+            .collect()
+    }
+
+    fn emit(&mut self, assembled: Vec<Assembled>, now_ns: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for assembled in assembled {
+            match assembled {
+                Assembled::Operation(mut operation) => {
+                    if operation.actor.as_ref().is_some_and(|actor| actor.pid == self.own_pid) {
+                        operation.actor = None;
+                    }
+                    self.counts.operations += 1;
+                    effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
+                    effects.push(Effect::Emit { seq: self.counts.operations, operation });
+                }
+                Assembled::Waiting => {}
+                Assembled::Unresolved => self.counts.unresolved += 1,
+            }
+        }
+        effects
+    }
+}

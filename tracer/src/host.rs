@@ -1,0 +1,9 @@
+//! Read-only views of the node, each with its roots injected. Nothing here writes.
+
+pub mod block;
+pub mod cgroups;
+pub mod disk;
+pub mod namespaces;
+pub mod node;
+
+pub use disk::{Disk, NoDisk};

@@ -1,0 +1,58 @@
+//! Mount namespaces as /proc names them. The root of /proc is injected.
+
+use std::{fs, io, path::Path, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why a namespace could not be named.
+#[derive(Debug, Error)]
+pub enum NamespaceError {
+    /// The link cannot be read.
+    #[error("cannot read {}; run as root in the host's pid namespace (hostPID: true)", path.display())]
+    Read {
+        /// The link.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+    /// The link does not read `mnt:[NUMBER]`.
+    #[error("cannot understand the link {}: it reads {text:?}; give the agent the host's /proc", path.display())]
+    Understand {
+        /// The link.
+        path: PathBuf,
+        /// What it reads.
+        text: String,
+    },
+}
+
+/// The inode number of a process' mount namespace.
+pub fn mount_namespace(proc: &Path, pid: u32) -> Result<u32, NamespaceError> {
+    let path = proc.join(pid.to_string()).join("ns/mnt");
+    let link = match fs::read_link(&path) {
+        Ok(link) => link,
+        Err(source) => return Err(NamespaceError::Read { path, source }),
+    };
+    let text = link.to_string_lossy().into_owned();
+    let number = text.strip_prefix("mnt:[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
+    number.ok_or(NamespaceError::Understand { path, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_link_is_read() {
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir_all(proc.path().join("1/ns")).unwrap();
+        assert!(matches!(mount_namespace(proc.path(), 1), Err(NamespaceError::Read { .. })));
+        symlink("mnt:[4026531841]", proc.path().join("1/ns/mnt")).unwrap();
+        assert_eq!(mount_namespace(proc.path(), 1).unwrap(), 4_026_531_841);
+        fs::create_dir_all(proc.path().join("2/ns")).unwrap();
+        symlink("net:[1]", proc.path().join("2/ns/mnt")).unwrap();
+        assert!(matches!(mount_namespace(proc.path(), 2), Err(NamespaceError::Understand { .. })));
+    }
+}

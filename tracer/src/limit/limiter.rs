@@ -1,0 +1,387 @@
+//! PURE: from a volume in use to a limit: looks up the pod's cgroup, waits for it, asks for the disk, decides, orders the
+//! write, and says what became of it.
+//!
+//! ```text
+//!  mounted --> no cgroup --> waiting --(cgroup_mkdir)--+        waiting --(60 s)--> refused: no_such_pod
+//!     |                                                v
+//!     +------- cgroup known ----------------------> Inspect --> decide --> Write --> applied
+//!                                                      ^            |          +---> refused
+//!                                   (not there yet) ---+            +---> observed, refused
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Limits,
+    decide::{Decision, Outcome, Question, Reason, Verdict, decide, without_pod},
+    ledger::{Key, Ledger},
+    policy::{Policy, VolumeRef},
+};
+use crate::{
+    clock::Clock,
+    correlate::{Kubelet, Sighting, sightings},
+    device::Dev,
+    host::{Disk, NoDisk},
+    operation::{EffectKind, Operation},
+    pods::{PodUid, cgroup_path::pod_of},
+    waiting::Waiting,
+};
+
+/// Looks at a cgroup that is about to appear: `cgroup_mkdir` is traced just before the directory can be opened. The
+/// first after a millisecond, then twice as long each time, a second in all.
+const LOOKS: u32 = 10;
+const FIRST_LOOK_NS: u64 = 1_000_000;
+
+/// Names one attempt at one volume.
+pub type Ticket = u64;
+
+/// What the node says about a cgroup and a device.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The whole disk, or why there is none, and what to tell the user of it.
+    pub disk: Result<Disk, (NoDisk, String)>,
+    /// Disks that are never limited, and why.
+    pub protected: Result<BTreeMap<Dev, String>, String>,
+    /// The cgroup, or why it cannot be limited; `None` when the disk is refused anyway.
+    pub cgroup: Option<Result<Found, (Reason, String)>>,
+}
+
+/// What was found in a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The cgroup's id.
+    pub cgroup_id: u64,
+    /// What `io.max` says for the disk.
+    pub current: Option<Limits>,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What was read back, or why it failed.
+    pub in_force: Result<Limits, (Reason, String)>,
+    /// When it was read back, `CLOCK_BOOTTIME` in nanoseconds.
+    pub read_back_ns: u64,
+}
+
+/// What the limiter wants done.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Look at a pod's cgroup and at a volume's disk.
+    Inspect {
+        /// The attempt.
+        ticket: Ticket,
+        /// The cgroup's path.
+        cgroup: String,
+        /// The volume's device.
+        dev: Dev,
+    },
+    /// Write limits where the attempt looked.
+    Write {
+        /// The attempt.
+        ticket: Ticket,
+        /// What to write.
+        limits: Limits,
+    },
+    /// The attempt is over: let go of what it holds.
+    Close(Ticket),
+    /// Tell the user.
+    Decide(Box<Decision>),
+}
+
+#[derive(Debug)]
+struct Attempt {
+    sighting: Sighting,
+    cgroup: String,
+    rule: String,
+    wanted: Limits,
+    /// Looks so far at a cgroup that was announced; `None` for one that was known before.
+    looks: Option<u32>,
+    /// When to look again.
+    look_at_ns: Option<u64>,
+    /// Set by the inspection.
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: Key,
+    current: Option<Limits>,
+}
+
+/// The limiter's state.
+#[derive(Debug)]
+pub struct Limiter {
+    policy: Policy,
+    kubelet: Kubelet,
+    clock: Clock,
+    pods: BTreeMap<PodUid, String>,
+    waiting: Waiting,
+    ledger: Ledger,
+    attempts: HashMap<Ticket, Attempt>,
+    tickets: Ticket,
+}
+
+impl Limiter {
+    /// `pods` are the cgroups of the pods that are there already.
+    pub fn new(policy: Policy, kubelet: Kubelet, clock: Clock, pods: Vec<(PodUid, String)>) -> Self {
+        Self {
+            policy,
+            kubelet,
+            clock,
+            pods: pods.into_iter().collect(),
+            waiting: Waiting::default(),
+            ledger: Ledger::default(),
+            attempts: HashMap::new(),
+            tickets: 0,
+        }
+    }
+
+    /// An operation has ended.
+    pub fn operation(&mut self, operation: &Operation, now_ns: u64) -> Vec<Order> {
+        sightings(operation, &self.kubelet)
+            .into_iter()
+            .flat_map(|sighting| match sighting.kind {
+                EffectKind::Attach => self.begin(sighting, now_ns),
+                EffectKind::Detach => {
+                    self.waiting.forget(&sighting.path);
+                    Vec::new()
+                }
+            })
+            .collect()
+    }
+
+    /// A cgroup was made.
+    pub fn cgroup_made(&mut self, path: &[u8], now_ns: u64) -> Vec<Order> {
+        let Some((pod, path)) = str::from_utf8(path).ok().and_then(|path| Some((pod_of(path)?, path))) else {
+            return Vec::new();
+        };
+        self.pods.insert(pod.clone(), path.to_owned());
+        for sighting in self.waiting.take(&pod) {
+            self.attempt(sighting, path.to_owned(), Some(0), Some(now_ns + FIRST_LOOK_NS));
+        }
+        Vec::new()
+    }
+
+    /// The node has answered an [`Order::Inspect`].
+    pub fn inspected(&mut self, ticket: Ticket, inspected: &Inspected, now_ns: u64) -> Vec<Order> {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return vec![Order::Close(ticket)] };
+        let absent = matches!(&inspected.cgroup, Some(Err((Reason::CgroupGone | Reason::IoControllerOff, _))));
+        if let Some(looks) = attempt.looks.filter(|looks| absent && *looks < LOOKS) {
+            attempt.looks = Some(looks + 1);
+            attempt.look_at_ns = Some(now_ns + (FIRST_LOOK_NS << looks));
+            return vec![Order::Close(ticket)];
+        }
+        if let Some(Err((Reason::CgroupGone, _))) = &inspected.cgroup {
+            return self.cgroup_is_gone(ticket, now_ns);
+        }
+        match self.verdict(ticket, inspected) {
+            Ok(Verdict::Write(limits)) => vec![Order::Write { ticket, limits }],
+            Ok(Verdict::Observe(limits)) => {
+                self.end(ticket, Outcome::Observed, Reason::Matched, Some(limits), None, now_ns)
+            }
+            Ok(Verdict::AlreadyInForce) => {
+                let outcome = match self.policy.mode {
+                    super::policy::Mode::Observe => Outcome::Observed,
+                    super::policy::Mode::Enforce => Outcome::Applied,
+                };
+                self.end(ticket, outcome, Reason::AlreadyInForce, None, None, now_ns)
+            }
+            Ok(Verdict::Refuse(reason)) => {
+                let detail = refusal(reason, inspected);
+                self.end(ticket, Outcome::Refused, reason, None, detail, now_ns)
+            }
+            Err((reason, detail)) => self.end(ticket, Outcome::Refused, reason, None, Some(detail), now_ns),
+        }
+    }
+
+    /// The node has answered an [`Order::Write`].
+    pub fn written(&mut self, ticket: Ticket, written: Written, now_ns: u64) -> Vec<Order> {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return vec![Order::Close(ticket)] };
+        let Written { in_force, read_back_ns } = written;
+        match in_force {
+            Ok(in_force) => {
+                let end_ns = attempt.sighting.end_ns;
+                // A limit that waited for its cgroup says nothing about how long a limit takes.
+                let took_us = attempt.looks.is_none().then(|| read_back_ns.saturating_sub(end_ns) / 1000);
+                if let Some(place) = &mut attempt.place {
+                    place.current = Some(in_force);
+                    self.ledger.wrote(place.key, in_force);
+                }
+                let mut orders =
+                    self.end(ticket, Outcome::Applied, Reason::Matched, Some(in_force), None, read_back_ns);
+                for order in &mut orders {
+                    if let Order::Decide(decision) = order {
+                        decision.mount_to_limit_us = took_us;
+                    }
+                }
+                orders
+            }
+            Err((reason, detail)) => self.end(ticket, Outcome::Refused, reason, None, Some(detail), now_ns),
+        }
+    }
+
+    /// Time has come.
+    pub fn deadline(&mut self, now_ns: u64) -> Vec<Order> {
+        let mut orders: Vec<Order> = Vec::new();
+        for sighting in self.waiting.expire(now_ns) {
+            orders.push(self.without_cgroup(&sighting, u64::MAX, None, now_ns));
+        }
+        for (ticket, attempt) in &mut self.attempts {
+            if attempt.look_at_ns.is_some_and(|at| at <= now_ns) {
+                attempt.look_at_ns = None;
+                let (cgroup, dev) = (attempt.cgroup.clone(), attempt.sighting.dev);
+                orders.push(Order::Inspect { ticket: *ticket, cgroup, dev });
+            }
+        }
+        orders
+    }
+
+    /// When [`Self::deadline`] wants to be called next, `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let looks = self.attempts.values().filter_map(|attempt| attempt.look_at_ns);
+        looks.chain(self.waiting.next_expiry_ns()).min()
+    }
+
+    fn begin(&mut self, sighting: Sighting, now_ns: u64) -> Vec<Order> {
+        if self.rule(&sighting).is_none() {
+            return Vec::new();
+        }
+        match self.pods.get(&sighting.pod_uid).cloned() {
+            Some(cgroup) => self.attempt(sighting, cgroup, None, None).into_iter().collect(),
+            None => vec![self.wait(sighting, now_ns)],
+        }
+    }
+
+    fn wait(&mut self, sighting: Sighting, now_ns: u64) -> Order {
+        let order = self.without_cgroup(&sighting, 0, None, now_ns);
+        match self.waiting.push(sighting, now_ns) {
+            Ok(()) => order,
+            Err(sighting) => {
+                let detail = "too many volumes wait for their pods already".to_owned();
+                self.without_cgroup(&sighting, u64::MAX, Some(detail), now_ns)
+            }
+        }
+    }
+
+    fn rule(&self, sighting: &Sighting) -> Option<(String, Limits)> {
+        let volume = VolumeRef { pod_uid: &sighting.pod_uid, volume: &sighting.volume };
+        self.policy.wanted(&volume).map(|(rule, limits)| (rule.to_owned(), limits))
+    }
+
+    fn attempt(
+        &mut self,
+        sighting: Sighting,
+        cgroup: String,
+        looks: Option<u32>,
+        look_at_ns: Option<u64>,
+    ) -> Option<Order> {
+        let (rule, wanted) = self.rule(&sighting)?;
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let order = Order::Inspect { ticket, cgroup: cgroup.clone(), dev: sighting.dev };
+        let attempt = Attempt { sighting, cgroup, rule, wanted, looks, look_at_ns, place: None };
+        self.attempts.insert(ticket, attempt);
+        look_at_ns.is_none().then_some(order)
+    }
+
+    /// The pod that this cgroup was of has ended; another of its uid may come.
+    fn cgroup_is_gone(&mut self, ticket: Ticket, now_ns: u64) -> Vec<Order> {
+        let mut orders = vec![Order::Close(ticket)];
+        if let Some(attempt) = self.attempts.remove(&ticket) {
+            self.pods.remove(&attempt.sighting.pod_uid);
+            orders.push(self.wait(attempt.sighting, now_ns));
+        }
+        orders
+    }
+
+    fn verdict(&mut self, ticket: Ticket, inspected: &Inspected) -> Result<Verdict, (Reason, String)> {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return Ok(Verdict::Refuse(Reason::CgroupGone)) };
+        let protected = match &inspected.protected {
+            Ok(protected) => protected,
+            Err(detail) => return Err((Reason::DiskUnreadable, detail.clone())),
+        };
+        let mut wanted = attempt.wanted;
+        let (mut current, mut ours) = (None, None);
+        if let (Ok(disk), Some(cgroup)) = (&inspected.disk, &inspected.cgroup) {
+            let Found { cgroup_id, current: found } = cgroup.clone()?;
+            let key = Key::new(cgroup_id, disk);
+            wanted = self.ledger.want(key, &attempt.sighting.volume, wanted);
+            (current, ours) = (found, self.ledger.ours(key));
+            attempt.wanted = wanted;
+            attempt.place = Some(Place { key, current });
+        }
+        Ok(decide(&Question {
+            mode: self.policy.mode,
+            take_over: self.policy.take_over,
+            wanted,
+            disk: inspected.disk.as_ref().map_err(|(no_disk, _)| *no_disk),
+            protected,
+            current,
+            ours,
+        }))
+    }
+
+    /// Ends an attempt with what became of it.
+    fn end(
+        &mut self,
+        ticket: Ticket,
+        decision: Outcome,
+        reason: Reason,
+        wanted: Option<Limits>,
+        detail: Option<String>,
+        now_ns: u64,
+    ) -> Vec<Order> {
+        let Some(attempt) = self.attempts.remove(&ticket) else { return vec![Order::Close(ticket)] };
+        let current = attempt.place.map(|place| place.current.unwrap_or(Limits::NONE));
+        let decision = Decision {
+            time: self.clock.timestamp(now_ns),
+            pod_uid: attempt.sighting.pod_uid,
+            volume: attempt.sighting.volume,
+            disk: Some(attempt.place.map_or(attempt.sighting.dev, |place| place.key.disk)),
+            cgroup: Some(attempt.cgroup),
+            decision,
+            reason,
+            rule: Some(attempt.rule),
+            wanted: Some(wanted.unwrap_or(attempt.wanted)),
+            in_force: current,
+            mount_to_limit_us: None,
+            detail,
+        };
+        vec![Order::Close(ticket), Order::Decide(Box::new(decision))]
+    }
+
+    fn without_cgroup(&self, sighting: &Sighting, waited_us: u64, detail: Option<String>, now_ns: u64) -> Order {
+        let (decision, reason) = without_pod(waited_us);
+        let (rule, wanted) = self.rule(sighting).unzip();
+        Order::Decide(Box::new(Decision {
+            time: self.clock.timestamp(now_ns),
+            pod_uid: sighting.pod_uid.clone(),
+            volume: sighting.volume.clone(),
+            disk: Some(sighting.dev),
+            cgroup: None,
+            decision,
+            reason,
+            rule,
+            wanted,
+            in_force: None,
+            mount_to_limit_us: None,
+            detail,
+        }))
+    }
+}
+
+/// What to tell of a refusal beyond its reason.
+fn refusal(reason: Reason, inspected: &Inspected) -> Option<String> {
+    match (reason, &inspected.disk, &inspected.protected) {
+        (_, Err((_, detail)), _) => Some(detail.clone()),
+        (Reason::ProtectedDisk, Ok(disk), Ok(protected)) => protected.get(&disk.dev).cloned(),
+        (Reason::ForeignLimit, ..) => {
+            Some("io.max has a line for this disk that this agent did not write; takeOver: true replaces it".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

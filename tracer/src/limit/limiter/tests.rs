@@ -1,0 +1,233 @@
+//! The limiter on its own, the node's answers given by hand.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    limit::policy::Mode,
+    operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
+};
+
+const POD: &str = "0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
+const CGROUP: &str = "/kubepods/pod0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
+const DISK: Dev = Dev { major: 259, minor: 0 };
+const LIMIT: Limits = Limits { write_bps: Some(20 << 20), ..Limits::NONE };
+
+fn policy(mode: &str) -> Policy {
+    let text = format!(
+        "mode: {mode}\nrules:\n- name: all\n  match: {{ volume: \"pvc-*\" }}\n  limits: {{ writeBps: 20Mi }}\n"
+    );
+    Policy::parse(text.as_bytes(), "policy.yaml").unwrap()
+}
+
+fn limiter(mode: &str, pods: &[&str]) -> Limiter {
+    let kubelet = Kubelet { directory: b"/var/lib/kubelet".to_vec(), namespace: 1 };
+    let pods = pods.iter().map(|cgroup| (pod_of(cgroup).unwrap(), (*cgroup).to_owned())).collect();
+    Limiter::new(policy(mode), kubelet, Clock::new(0, 0), pods)
+}
+
+fn path(volume: &str) -> String {
+    format!("/var/lib/kubelet/pods/{POD}/volumes/kubernetes.io~csi/{volume}/mount")
+}
+
+fn operation(kind: EffectKind, volume: &str) -> Operation {
+    let path = Ok(path(volume).into_bytes());
+    let mount = Mount { namespace: Some(Namespace { inum: 1, id: 1 }), path, dev: DISK, ..mount(9) };
+    let effects = Some(vec![Effect { kind, propagated: Some(false), mount }]);
+    Operation { op: Op::Mount, call: None, actor: None, end_ns: 1_000_000, effects, complete: true }
+}
+
+fn healthy(current: Option<Limits>) -> Inspected {
+    Inspected {
+        disk: Ok(Disk { dev: DISK, name: "nvme0n1".to_owned(), diskseq: Some(3) }),
+        protected: Ok(BTreeMap::new()),
+        cgroup: Some(Ok(Found { cgroup_id: 77, current })),
+    }
+}
+
+fn without_cgroup(reason: Reason) -> Inspected {
+    Inspected { cgroup: Some(Err((reason, "gone".to_owned()))), ..healthy(None) }
+}
+
+/// The ticket of the only inspection that is asked for.
+fn inspection(orders: &[Order]) -> Ticket {
+    match orders {
+        [Order::Inspect { ticket, cgroup, dev }] => {
+            assert_eq!((cgroup.as_str(), *dev), (CGROUP, DISK));
+            *ticket
+        }
+        other => panic!("no inspection: {other:?}"),
+    }
+}
+
+/// The only decision.
+fn decision(orders: &[Order]) -> &Decision {
+    let mut decisions = orders.iter().filter_map(|order| match order {
+        Order::Decide(decision) => Some(decision),
+        _ => None,
+    });
+    let decision = decisions.next().unwrap_or_else(|| panic!("no decision: {orders:?}"));
+    assert!(decisions.next().is_none(), "{orders:?}");
+    decision
+}
+
+fn written(in_force: Limits) -> Written {
+    Written { in_force: Ok(in_force), read_back_ns: 3_000_000 }
+}
+
+#[test]
+fn a_volume_of_a_known_pod_is_limited() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    let orders = limiter.inspected(ticket, &healthy(None), 0);
+    assert!(matches!(orders[..], [Order::Write { limits, .. }] if limits == LIMIT), "{orders:?}");
+    let orders = limiter.written(ticket, written(LIMIT), 0);
+    let decision = decision(&orders);
+    assert_eq!((decision.decision, decision.reason), (Outcome::Applied, Reason::Matched));
+    assert_eq!((decision.in_force, decision.mount_to_limit_us), (Some(LIMIT), Some(2000)));
+    assert!(matches!(orders[0], Order::Close(_)), "nothing stays open");
+    assert_eq!(limiter.next_deadline_ns(), None);
+}
+
+#[test]
+fn a_volume_that_no_rule_names_is_left_alone() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    assert!(limiter.operation(&operation(EffectKind::Attach, "data"), 0).is_empty());
+}
+
+#[test]
+fn a_volume_waits_for_its_pod_and_is_limited_when_it_comes() {
+    let mut limiter = limiter("enforce", &[]);
+    let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    assert_eq!(decision(&orders).decision, Outcome::Waiting);
+    assert!(limiter.cgroup_made(b"/kubepods/besteffort", 5).is_empty(), "not the pod's");
+    assert!(limiter.cgroup_made(CGROUP.as_bytes(), 10).is_empty(), "the directory cannot be opened yet");
+    assert_eq!(limiter.next_deadline_ns(), Some(10 + FIRST_LOOK_NS));
+    let ticket = inspection(&limiter.deadline(10 + FIRST_LOOK_NS));
+    let orders = limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 20);
+    assert!(matches!(orders[..], [Order::Close(_)]), "it looks again: {orders:?}");
+    let again = inspection(&limiter.deadline(u64::MAX / 2));
+    assert!(matches!(limiter.inspected(again, &healthy(None), 0)[..], [Order::Write { .. }]));
+    let orders = limiter.written(again, written(LIMIT), 0);
+    assert_eq!(decision(&orders).mount_to_limit_us, None, "how long it waited is no time to a limit");
+}
+
+#[test]
+fn a_pod_that_does_not_come_is_refused_once() {
+    let mut limiter = limiter("enforce", &[]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    assert!(limiter.deadline(59_999_999_999).is_empty());
+    let orders = limiter.deadline(60_000_000_000);
+    assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::NoSuchPod));
+    assert_eq!(limiter.next_deadline_ns(), None);
+    assert!(limiter.cgroup_made(CGROUP.as_bytes(), 0).is_empty());
+    assert_eq!(limiter.next_deadline_ns(), None, "too late");
+}
+
+#[test]
+fn a_volume_that_is_unmounted_while_it_waits_is_forgotten() {
+    let mut limiter = limiter("enforce", &[]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    assert!(limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0).is_empty());
+    limiter.cgroup_made(CGROUP.as_bytes(), 0);
+    assert!(limiter.deadline(u64::MAX).is_empty(), "its disk is none of the pod's now");
+}
+
+#[test]
+fn a_known_cgroup_that_is_gone_makes_the_volume_wait() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    let orders = limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 0);
+    assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Waiting, Reason::NoSuchPod));
+}
+
+#[test]
+fn what_this_agent_wrote_is_not_foreign() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let first = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.inspected(first, &healthy(None), 0);
+    limiter.written(first, written(LIMIT), 0);
+    let second = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0));
+    let orders = limiter.inspected(second, &healthy(Some(LIMIT)), 0);
+    assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Applied, Reason::AlreadyInForce));
+    let third = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-3"), 0));
+    let foreign = Limits { write_bps: Some(1 << 20), ..Limits::NONE };
+    let orders = limiter.inspected(third, &healthy(Some(foreign)), 0);
+    assert_eq!(decision(&orders).reason, Reason::ForeignLimit);
+}
+
+#[test]
+fn a_disk_that_cannot_be_told_from_a_protected_one_is_refused() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    let unknown = Inspected { protected: Err("cannot read".to_owned()), cgroup: None, ..healthy(None) };
+    let orders = limiter.inspected(ticket, &unknown, 0);
+    assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::DiskUnreadable));
+}
+
+/// Something that may happen.
+#[derive(Clone, Debug)]
+enum Step {
+    Mount(u8),
+    Unmount(u8),
+    Cgroup,
+    Answer { protected: bool, gone: bool, foreign: bool },
+    Later(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..3).prop_map(Step::Mount),
+        (0u8..3).prop_map(Step::Unmount),
+        Just(Step::Cgroup),
+        any::<(bool, bool, bool)>().prop_map(|(protected, gone, foreign)| Step::Answer { protected, gone, foreign }),
+        any::<u32>().prop_map(Step::Later),
+    ]
+}
+
+proptest! {
+    /// In no order of events is a protected disk, or anything while observing, ordered to be written; and every
+    /// inspection that is asked for can be answered and ends.
+    #[test]
+    fn no_order_of_events_leads_to_a_write_that_was_not_wanted(
+        steps in proptest::collection::vec(step(), 0..60),
+        enforce: bool,
+        known: bool,
+    ) {
+        let pods: &[&str] = if known { &[CGROUP] } else { &[] };
+        let mut limiter = limiter(if enforce { "enforce" } else { "observe" }, pods);
+        let (mut now, mut asked): (u64, Vec<Ticket>) = (0, Vec::new());
+        for step in steps {
+            let (orders, may_write) = match step {
+                Step::Mount(n) => (limiter.operation(&operation(EffectKind::Attach, &format!("pvc-{n}")), now), false),
+                Step::Unmount(n) => (limiter.operation(&operation(EffectKind::Detach, &format!("pvc-{n}")), now), false),
+                Step::Cgroup => (limiter.cgroup_made(CGROUP.as_bytes(), now), false),
+                Step::Later(ns) => { now += u64::from(ns) * 20; (limiter.deadline(now), false) }
+                Step::Answer { protected, gone, foreign } => {
+                    let Some(ticket) = asked.pop() else { continue };
+                    let found = foreign.then_some(Limits { read_iops: Some(99), ..Limits::NONE });
+                    let mut answer = if gone { without_cgroup(Reason::CgroupGone) } else { healthy(found) };
+                    if protected {
+                        answer.protected = Ok(BTreeMap::from([(DISK, "holds /".to_owned())]));
+                    }
+                    (limiter.inspected(ticket, &answer, now), enforce && !protected && !gone && !foreign)
+                }
+            };
+            for order in orders {
+                match order {
+                    Order::Inspect { ticket, .. } => asked.push(ticket),
+                    Order::Write { ticket, limits } => {
+                        prop_assert!(may_write);
+                        prop_assert_eq!(limits, LIMIT);
+                        let failed = Written { in_force: Err((Reason::WriteRefused, String::new())), read_back_ns: now };
+                        let after = limiter.written(ticket, failed, now);
+                        prop_assert_eq!(decision(&after).decision, Outcome::Refused);
+                    }
+                    Order::Close(_) => {}
+                    Order::Decide(decision) => prop_assert!(enforce || decision.decision != Outcome::Applied),
+                }
+            }
+        }
+        prop_assert_eq!(limiter.policy.mode == Mode::Enforce, enforce);
+    }
+}

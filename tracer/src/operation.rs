@@ -1,0 +1,291 @@
+//! PURE: the vocabulary of what happened: mounts, facts about them, and the operations that users read.
+//!
+//! Strings are bytes here, because a path is; `output` makes them printable.
+
+use crate::device::Dev;
+
+/// A mount namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    /// The inode number of `/proc/PID/ns/mnt`; the kernel uses it again.
+    pub inum: u32,
+    /// The kernel's 64-bit id, never used again; 0 for an anonymous namespace up to 6.18.
+    pub id: u64,
+}
+
+/// Why a path is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathGap {
+    /// It has more names than a probe walks.
+    TooDeep,
+    /// It crosses more mounts than a probe walks.
+    TooManyMounts,
+    /// It has more bytes than a path may have.
+    TooLong,
+    /// A directory on it is deleted, or moved while it was walked.
+    Unreachable,
+    /// Kernel memory could not be read.
+    Unreadable,
+    /// Nobody walked it.
+    NotWalked,
+}
+
+impl PathGap {
+    /// The closed word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooDeep => "too_deep",
+            Self::TooManyMounts => "too_many_mounts",
+            Self::TooLong => "too_long",
+            Self::Unreachable => "unreachable",
+            Self::Unreadable => "unreadable",
+            Self::NotWalked => "not_walked",
+        }
+    }
+}
+
+/// A path, or why it is not known.
+pub type Walked = Result<Vec<u8>, PathGap>;
+
+/// A mount, as the kernel's objects say it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// `mnt_id`, the first field of mountinfo; the kernel uses it again.
+    pub id: u32,
+    /// `mnt_id_unique`, from 6.8.
+    pub id_unique: Option<u64>,
+    /// The parent's `mnt_id`.
+    pub parent_id: u32,
+    /// The parent's `mnt_id_unique`, from 6.8.
+    pub parent_id_unique: Option<u64>,
+    /// The namespace that it is in; `None` when it is in none.
+    pub namespace: Option<Namespace>,
+    /// The superblock's device.
+    pub dev: Dev,
+    /// The device that its root is the node of: a raw block volume.
+    pub rdev: Option<Dev>,
+    /// `MNT_*` of `linux/mount.h`.
+    pub flags: u32,
+    /// The peer group, when shared.
+    pub shared: Option<u32>,
+    /// The master's peer group, when a slave.
+    pub master: Option<u32>,
+    /// It can not be bound.
+    pub unbindable: bool,
+    /// The file system's type.
+    pub fstype: Vec<u8>,
+    /// What was mounted, in the mounter's words as the kernel keeps them.
+    pub source: Option<Vec<u8>>,
+    /// Where it is mounted, seen from its namespace's root.
+    pub path: Walked,
+    /// Which directory of its file system it shows.
+    pub root: Walked,
+}
+
+/// A call, named by its thread (`tgid << 32 | tid`) and when it began (`CLOCK_BOOTTIME`, nanoseconds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId {
+    /// `tgid << 32 | tid`.
+    pub thread: u64,
+    /// When it began.
+    pub start_ns: u64,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// The thread's name.
+    pub comm: Vec<u8>,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// The cgroup's id in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// The thread's mount namespace.
+    pub namespace: Option<Namespace>,
+}
+
+/// What a probe saw of one mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It was put where its call asked for it, or failed with this positive errno.
+    Attach(Result<(), u32>),
+    /// It is a copy that propagation made.
+    Copy,
+    /// It leaves its namespace.
+    Detach,
+}
+
+/// A mount fact of a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountFact {
+    /// What became of it.
+    pub role: Role,
+    /// The mount.
+    pub mount: Mount,
+}
+
+/// One hold of the namespace semaphore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Counted from 1 since the probes were loaded.
+    pub number: u64,
+    /// The call that it belongs to.
+    pub call: Option<CallId>,
+    /// Who held the semaphore; `None` when its end was lost.
+    pub actor: Option<Actor>,
+    /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub end_ns: u64,
+    /// What happened in it, in order.
+    pub facts: Vec<MountFact>,
+    /// Whether nothing of it was lost.
+    pub complete: bool,
+}
+
+/// Which system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syscall {
+    /// mount(2).
+    Mount,
+    /// umount2(2).
+    Umount,
+}
+
+impl Syscall {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Umount => "umount2",
+        }
+    }
+}
+
+/// The end of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallEnd {
+    /// Which call.
+    pub id: CallId,
+    /// Which system call.
+    pub syscall: Syscall,
+    /// Its flags, `MS_*` or `MNT_*`.
+    pub flags: u64,
+    /// 0, or a positive errno.
+    pub errno: u32,
+    /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub end_ns: u64,
+    /// Who called.
+    pub actor: Actor,
+    /// The file system type that the caller named.
+    pub claimed_fstype: Option<Vec<u8>>,
+    /// The source that the caller named.
+    pub claimed_source: Option<Vec<u8>>,
+    /// `mnt_id` of the mount that the caller's path led to.
+    pub target_id: u32,
+    /// The mount at the caller's path, where no section says it; `path` is the caller's path, resolved.
+    pub target: Option<Mount>,
+}
+
+/// What kind of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A new mount.
+    Mount,
+    /// A clone of a mount.
+    Bind,
+    /// Options of a mount or its file system change.
+    Remount,
+    /// It was in a namespace before.
+    Move,
+    /// Only propagation changed.
+    Propagation,
+    /// A detach.
+    Umount,
+    /// The kernel mounted by itself, on a path lookup.
+    Automount,
+}
+
+impl Op {
+    /// Every one of them, for `--event`.
+    pub const ALL: &[Self] =
+        &[Self::Mount, Self::Bind, Self::Remount, Self::Move, Self::Propagation, Self::Umount, Self::Automount];
+
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Bind => "bind",
+            Self::Remount => "remount",
+            Self::Move => "move",
+            Self::Propagation => "propagation",
+            Self::Umount => "umount",
+            Self::Automount => "automount",
+        }
+    }
+}
+
+/// What happened to one mount in one namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectKind {
+    /// It is there now.
+    Attach,
+    /// It is gone from there.
+    Detach,
+}
+
+/// One effect of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// What happened.
+    pub kind: EffectKind,
+    /// Whether propagation brought it about; `None` when nobody can say.
+    pub propagated: Option<bool>,
+    /// The mount.
+    pub mount: Mount,
+}
+
+/// One operation, as users read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What kind.
+    pub op: Op,
+    /// The call, when one caused it and its end was seen.
+    pub call: Option<CallEnd>,
+    /// Who acted.
+    pub actor: Option<Actor>,
+    /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub end_ns: u64,
+    /// What it changed, the direct effects first; `None` for a kind whose effects are not traced yet.
+    pub effects: Option<Vec<Effect>>,
+    /// Whether nothing of it was lost.
+    pub complete: bool,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A mount to begin a test with.
+    pub(crate) fn mount(id: u32) -> Mount {
+        Mount {
+            id,
+            id_unique: Some(u64::from(id) + 1000),
+            parent_id: 1,
+            parent_id_unique: Some(1001),
+            namespace: Some(Namespace { inum: 4_026_531_841, id: 1 }),
+            dev: Dev { major: 259, minor: 0 },
+            rdev: None,
+            flags: 0x20,
+            shared: None,
+            master: None,
+            unbindable: false,
+            fstype: b"ext4".to_vec(),
+            source: Some(b"/dev/nvme0n1".to_vec()),
+            path: Ok(b"/mnt".to_vec()),
+            root: Ok(b"/".to_vec()),
+        }
+    }
+}

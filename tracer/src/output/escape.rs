@@ -1,0 +1,108 @@
+//! Bytes that others chose, made harmless: printable, valid UTF-8, and still reversible.
+//!
+//! A backslash becomes `\x5c`, so that every `\xNN` in the output is an escape and stands for exactly one byte. Escaped
+//! are control characters, bytes that are not UTF-8, and the characters that change the direction or the layout of
+//! what stands around them.
+
+use std::fmt::Write as _;
+
+/// The text of `bytes`.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_harmless(c) {
+                out.push(c);
+            } else {
+                let mut buffer = [0; 4];
+                push_bytes(&mut out, c.encode_utf8(&mut buffer).as_bytes());
+            }
+        }
+        push_bytes(&mut out, chunk.invalid());
+    }
+    out
+}
+
+/// A source, escaped, without what may be a secret in it: the user part of a URL or of `//user:password@host`, and a
+/// query string.
+pub fn escape_source(bytes: &[u8]) -> String {
+    let text = escape(bytes);
+    let Some(slashes) = text.find("//") else { return text };
+    let (head, rest) = text.split_at(slashes + 2);
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = match rest[..host_end].rfind('@').or_else(|| rest.rfind('@')) {
+        Some(at) => ("***@", &rest[at + 1..]),
+        None => ("", rest),
+    };
+    match path.split_once('?') {
+        Some((path, _)) => format!("{head}{authority}{path}?***"),
+        None => format!("{head}{authority}{path}"),
+    }
+}
+
+fn push_bytes(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+/// Unicode's format characters change how their neighbours are shown: bidirectional overrides, zero-width ones, tags.
+fn is_harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\\' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes every escape back.
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = text.as_bytes();
+        while let [first, tail @ ..] = rest {
+            if *first == b'\\' {
+                let (digits, tail) = tail[1..].split_at(2);
+                out.push(u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap());
+                rest = tail;
+            } else {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn what_could_do_harm_is_escaped() {
+        assert_eq!(escape(b"/mnt/a b"), "/mnt/a b");
+        assert_eq!(escape("/möhre".as_bytes()), "/möhre");
+        assert_eq!(escape(b"a\x1b[2J\n"), "a\\x1b[2J\\x0a");
+        assert_eq!(escape(b"\xff\\"), "\\xff\\x5c");
+        assert_eq!(escape("\u{202e}".as_bytes()), "\\xe2\\x80\\xae");
+        assert_eq!(escape("\u{9b}".as_bytes()), "\\xc2\\x9b");
+    }
+
+    #[test]
+    fn a_sources_secrets_stay_inside() {
+        assert_eq!(escape_source(b"/dev/sda1"), "/dev/sda1");
+        assert_eq!(escape_source(b"host:/export@2"), "host:/export@2");
+        assert_eq!(escape_source(b"//user:pass@host/share"), "//***@host/share");
+        assert_eq!(escape_source(b"https://u:p@ss@host/x?token=1"), "https://***@host/x?***");
+        assert_eq!(escape_source(b"https://u:p/w@host/x"), "https://***@host/x", "a slash in the password");
+        assert_eq!(escape_source(b"//host/share"), "//host/share");
+    }
+
+    proptest! {
+        #[test]
+        fn every_escape_can_be_taken_back(bytes: Vec<u8>) {
+            let text = escape(&bytes);
+            prop_assert!(!text.chars().any(char::is_control));
+            prop_assert_eq!(unescape(&text), bytes);
+        }
+    }
+}

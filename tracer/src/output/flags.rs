@@ -1,0 +1,196 @@
+//! The names of numbers: flags and errnos, as the public headers have them.
+
+/// Flags of mount(2): `sys/mount.h` and `linux/mount.h`, bit by bit.
+const MS: &[(u64, &str)] = &[
+    (1, "MS_RDONLY"),
+    (1 << 1, "MS_NOSUID"),
+    (1 << 2, "MS_NODEV"),
+    (1 << 3, "MS_NOEXEC"),
+    (1 << 4, "MS_SYNCHRONOUS"),
+    (1 << 5, "MS_REMOUNT"),
+    (1 << 6, "MS_MANDLOCK"),
+    (1 << 7, "MS_DIRSYNC"),
+    (1 << 8, "MS_NOSYMFOLLOW"),
+    (1 << 10, "MS_NOATIME"),
+    (1 << 11, "MS_NODIRATIME"),
+    (1 << 12, "MS_BIND"),
+    (1 << 13, "MS_MOVE"),
+    (1 << 14, "MS_REC"),
+    (1 << 15, "MS_SILENT"),
+    (1 << 16, "MS_POSIXACL"),
+    (1 << 17, "MS_UNBINDABLE"),
+    (1 << 18, "MS_PRIVATE"),
+    (1 << 19, "MS_SLAVE"),
+    (1 << 20, "MS_SHARED"),
+    (1 << 21, "MS_RELATIME"),
+    (1 << 22, "MS_KERNMOUNT"),
+    (1 << 23, "MS_I_VERSION"),
+    (1 << 24, "MS_STRICTATIME"),
+    (1 << 25, "MS_LAZYTIME"),
+];
+
+/// The number that mount(8) puts into the upper half, without meaning since 2.4: `MS_MGC_VAL`, `MS_MGC_MSK`.
+const MS_MAGIC: u64 = 0xc0ed_0000;
+const MS_MAGIC_MASK: u64 = 0xffff_0000;
+
+/// Flags of umount2(2): `sys/mount.h`.
+const UMOUNT: &[(u64, &str)] = &[(1, "MNT_FORCE"), (2, "MNT_DETACH"), (4, "MNT_EXPIRE"), (8, "UMOUNT_NOFOLLOW")];
+
+/// A mount's attributes: the kernel's internal `MNT_*` of `linux/mount.h` (left), the public `MOUNT_ATTR_*` of
+/// `uapi/linux/mount.h`.
+const ATTRIBUTES: &[(u32, &str)] = &[
+    (0x01, "MOUNT_ATTR_NOSUID"),
+    (0x02, "MOUNT_ATTR_NODEV"),
+    (0x04, "MOUNT_ATTR_NOEXEC"),
+    (0x08, "MOUNT_ATTR_NOATIME"),
+    (0x10, "MOUNT_ATTR_NODIRATIME"),
+    (0x20, "MOUNT_ATTR_RELATIME"),
+    (0x40, "MOUNT_ATTR_RDONLY"),
+    (0x80, "MOUNT_ATTR_NOSYMFOLLOW"),
+];
+
+/// The names of mount(2)'s flags; a bit without a name is shown as a number.
+pub fn mount_flags(flags: u64) -> Vec<String> {
+    let flags = if flags & MS_MAGIC_MASK == MS_MAGIC { flags & !MS_MAGIC_MASK } else { flags };
+    names(flags, MS)
+}
+
+/// The names of umount2(2)'s flags.
+pub fn umount_flags(flags: u64) -> Vec<String> {
+    names(flags, UMOUNT)
+}
+
+/// The public names of a mount's attributes; strict access times are the absence of the two others.
+pub fn attributes(flags: u32) -> Vec<&'static str> {
+    ATTRIBUTES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
+}
+
+fn names(flags: u64, table: &[(u64, &str)]) -> Vec<String> {
+    let known = table.iter().fold(0, |known, (bit, _)| known | bit);
+    let named = table.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned());
+    let rest = flags & !known;
+    named.chain((rest != 0).then(|| format!("{rest:#x}"))).collect()
+}
+
+/// The name of a positive errno of `asm-generic/errno*.h`, `OK` for 0.
+pub fn errno_name(errno: u32) -> String {
+    if errno == 0 {
+        return "OK".to_owned();
+    }
+    let found = ERRNOS.iter().find(|(number, _)| *number == errno);
+    found.map_or_else(|| format!("E{errno}"), |(_, name)| (*name).to_owned())
+}
+
+/// Every errno that a mount call or a file system under it is known to return.
+const ERRNOS: &[(u32, &str)] = &[
+    (1, "EPERM"),
+    (2, "ENOENT"),
+    (3, "ESRCH"),
+    (4, "EINTR"),
+    (5, "EIO"),
+    (6, "ENXIO"),
+    (7, "E2BIG"),
+    (9, "EBADF"),
+    (11, "EAGAIN"),
+    (12, "ENOMEM"),
+    (13, "EACCES"),
+    (14, "EFAULT"),
+    (15, "ENOTBLK"),
+    (16, "EBUSY"),
+    (17, "EEXIST"),
+    (18, "EXDEV"),
+    (19, "ENODEV"),
+    (20, "ENOTDIR"),
+    (21, "EISDIR"),
+    (22, "EINVAL"),
+    (23, "ENFILE"),
+    (24, "EMFILE"),
+    (27, "EFBIG"),
+    (28, "ENOSPC"),
+    (30, "EROFS"),
+    (34, "ERANGE"),
+    (36, "ENAMETOOLONG"),
+    (38, "ENOSYS"),
+    (40, "ELOOP"),
+    (61, "ENODATA"),
+    (71, "EPROTO"),
+    (74, "EBADMSG"),
+    (75, "EOVERFLOW"),
+    (95, "EOPNOTSUPP"),
+    (101, "ENETUNREACH"),
+    (110, "ETIMEDOUT"),
+    (111, "ECONNREFUSED"),
+    (112, "EHOSTDOWN"),
+    (113, "EHOSTUNREACH"),
+    (116, "ESTALE"),
+    (117, "EUCLEAN"),
+    (122, "EDQUOT"),
+    (123, "ENOMEDIUM"),
+    (124, "EMEDIUMTYPE"),
+    (126, "ENOKEY"),
+    (127, "EKEYEXPIRED"),
+    (128, "EKEYREVOKED"),
+    (129, "EKEYREJECTED"),
+];
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+    use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+    use super::*;
+
+    #[test]
+    fn flags_equal_the_public_headers_bit_for_bit() {
+        for (flag, name) in [
+            (MountFlags::RDONLY, "MS_RDONLY"),
+            (MountFlags::NOSUID, "MS_NOSUID"),
+            (MountFlags::NODEV, "MS_NODEV"),
+            (MountFlags::NOEXEC, "MS_NOEXEC"),
+            (MountFlags::SYNCHRONOUS, "MS_SYNCHRONOUS"),
+            (MountFlags::DIRSYNC, "MS_DIRSYNC"),
+            (MountFlags::NOSYMFOLLOW, "MS_NOSYMFOLLOW"),
+            (MountFlags::NOATIME, "MS_NOATIME"),
+            (MountFlags::NODIRATIME, "MS_NODIRATIME"),
+            (MountFlags::BIND, "MS_BIND"),
+            (MountFlags::REC, "MS_REC"),
+            (MountFlags::SILENT, "MS_SILENT"),
+            (MountFlags::RELATIME, "MS_RELATIME"),
+            (MountFlags::STRICTATIME, "MS_STRICTATIME"),
+            (MountFlags::LAZYTIME, "MS_LAZYTIME"),
+        ] {
+            assert_eq!(mount_flags(flag.bits().into()), [name]);
+        }
+        for (flag, name) in [
+            (MountPropagationFlags::UNBINDABLE, "MS_UNBINDABLE"),
+            (MountPropagationFlags::PRIVATE, "MS_PRIVATE"),
+            (MountPropagationFlags::DOWNSTREAM, "MS_SLAVE"),
+            (MountPropagationFlags::SHARED, "MS_SHARED"),
+        ] {
+            assert_eq!(mount_flags(flag.bits().into()), [name]);
+        }
+        for (flag, name) in [
+            (UnmountFlags::FORCE, "MNT_FORCE"),
+            (UnmountFlags::DETACH, "MNT_DETACH"),
+            (UnmountFlags::EXPIRE, "MNT_EXPIRE"),
+            (UnmountFlags::NOFOLLOW, "UMOUNT_NOFOLLOW"),
+        ] {
+            assert_eq!(umount_flags(flag.bits().into()), [name]);
+        }
+    }
+
+    #[test]
+    fn the_old_magic_number_is_no_flag() {
+        assert_eq!(mount_flags(0xc0ed_0001), ["MS_RDONLY"]);
+        assert_eq!(mount_flags(1 << 26 | 1), ["MS_RDONLY", "0x4000000"], "an unknown bit is not hidden");
+    }
+
+    #[test]
+    fn errnos_have_their_names() {
+        for (errno, name) in [(Errno::PERM, "EPERM"), (Errno::BUSY, "EBUSY"), (Errno::NODEV, "ENODEV")] {
+            assert_eq!(errno_name(errno.raw_os_error().unsigned_abs()), name);
+        }
+        assert_eq!(errno_name(0), "OK");
+        assert_eq!(errno_name(4095), "E4095");
+    }
+}

@@ -1,0 +1,66 @@
+//! Tests of the binary `mount-tracer` against a real kernel: run as root in a disposable guest.
+//!
+//! Each trial acts on the kernel, and compares what the binary printed with what the kernel's own files say and with what
+//! the trial itself did. Nothing here shares code with the tracer. The guest's disk is formatted, once, by the first
+//! trial that needs it, and only if it is blank.
+//!
+//! ```text
+//! guest-tests --test-threads=1
+//! ```
+//!
+//! The trials act on one machine, so they run one after the other.
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+mod guest {
+    //! One file per subject, and below them what they share.
+
+    // What is tested.
+    pub(crate) mod burst;
+    pub(crate) mod check;
+    pub(crate) mod failures;
+    pub(crate) mod flags;
+    pub(crate) mod limits;
+    pub(crate) mod names;
+    pub(crate) mod operations;
+    pub(crate) mod policies;
+    pub(crate) mod propagation;
+    pub(crate) mod refusals;
+
+    // What the tests share.
+    pub(crate) mod actor;
+    pub(crate) mod disk;
+    pub(crate) mod ground;
+    pub(crate) mod node;
+    pub(crate) mod operation;
+    pub(crate) mod oracle;
+    pub(crate) mod program;
+    pub(crate) mod trial;
+}
+
+use guest::{actor, burst, check, failures, flags, ground, limits, names, operations, policies, propagation, refusals};
+
+fn main() -> ExitCode {
+    if actor::is_actor() {
+        return actor::serve();
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = [
+        policies::trials(),
+        check::trials(),
+        operations::trials(),
+        failures::trials(),
+        propagation::trials(),
+        names::trials(),
+        flags::trials(),
+        burst::trials(),
+        limits::trials(),
+        refusals::trials(),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    ground::clear();
+    conclusion.exit_code()
+}

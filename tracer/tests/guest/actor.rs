@@ -1,0 +1,151 @@
+//! A second process that acts on command: in a mount namespace of its own, or as another user.
+//!
+//! It is this binary again, told by an environment variable. Each line it reads is a command with its words separated by
+//! tabs; each line it writes is the errno of that command, 0 for success. It ends when its input does.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
+
+use super::{ground, oracle};
+
+const ROLE: &str = "MOUNT_TRACER_GUEST_ACTOR";
+
+/// The user who may do nothing, by convention.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// The other process, from the test's side.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    child: Child,
+    commands: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    /// A process like this one.
+    pub(crate) fn start() -> Result<Self> {
+        Self::spawn(&mut own_binary()?)
+    }
+
+    /// A process of an unprivileged user.
+    pub(crate) fn unprivileged() -> Result<Self> {
+        Self::spawn(own_binary()?.uid(NOBODY).gid(NOBODY))
+    }
+
+    /// A process in a mount namespace of its own, whose mounts go on sharing what was shared.
+    pub(crate) fn unshared() -> Result<Self> {
+        let mut actor = Self::start()?;
+        actor.must(&["unshare"])?;
+        ensure!(actor.namespace()? != oracle::own_namespace()?, "unshare left the actor in the test's namespace");
+        Ok(actor)
+    }
+
+    /// A process in a mount namespace of its own that shares nothing.
+    pub(crate) fn private() -> Result<Self> {
+        let mut actor = Self::unshared()?;
+        actor.must(&["private", "/"])?;
+        Ok(actor)
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self> {
+        command.env(ROLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start the test binary a second time, as an actor")?;
+        let commands = child.stdin.take();
+        let replies = BufReader::new(child.stdout.take().context("the actor has no pipe")?);
+        Ok(Self { child, commands, replies })
+    }
+
+    /// Does it, and gives the errno: 0 for success.
+    pub(crate) fn act(&mut self, words: &[&str]) -> Result<i32> {
+        let pipe = self.commands.as_mut().context("the actor's input is closed")?;
+        writeln!(pipe, "{}", words.join("\t")).with_context(|| format!("cannot tell the actor to {words:?}"))?;
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).with_context(|| format!("no reply to {words:?}"))?;
+        reply.trim().parse().with_context(|| format!("the actor's reply to {words:?} is {reply:?}"))
+    }
+
+    /// Does what has to succeed.
+    pub(crate) fn must(&mut self, words: &[&str]) -> Result<()> {
+        let errno = self.act(words)?;
+        ensure!(errno == 0, "the actor failed with errno {errno} to {words:?}");
+        Ok(())
+    }
+
+    /// Makes the sentinel mount in the actor's namespace.
+    pub(crate) fn touch_sentinel(&mut self) -> Result<()> {
+        let sentinel = ground::sentinel()?;
+        let sentinel = sentinel.to_str().context("the sentinel's path is UTF-8")?;
+        self.must(&["tmpfs", sentinel])?;
+        self.must(&["umount", sentinel])
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The inode of its mount namespace.
+    pub(crate) fn namespace(&self) -> Result<u64> {
+        oracle::namespace(self.pid())
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn own_binary() -> Result<Command> {
+    let path = std::env::current_exe().context("cannot find the test binary itself")?;
+    Ok(Command::new(path))
+}
+
+/// Whether this process was started as an actor.
+pub(crate) fn is_actor() -> bool {
+    std::env::var_os(ROLE).is_some()
+}
+
+/// The actor's side.
+pub(crate) fn serve() -> ExitCode {
+    let mut replies = std::io::stdout();
+    for line in std::io::stdin().lines() {
+        let Ok(line) = line else { return ExitCode::FAILURE };
+        let words: Vec<&str> = line.split('\t').collect();
+        let errno = match perform(&words) {
+            Ok(()) => 0,
+            Err(errno) => errno.raw_os_error(),
+        };
+        if writeln!(replies, "{errno}").is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn perform(words: &[&str]) -> Result<(), Errno> {
+    match words {
+        ["unshare"] => unshare(),
+        ["private", target] => {
+            rustix::mount::mount_change(*target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        }
+        ["tmpfs", target] => rustix::mount::mount("tmpfs", *target, "tmpfs", MountFlags::empty(), None),
+        ["mount", source, target, fstype] => rustix::mount::mount(*source, *target, *fstype, MountFlags::empty(), None),
+        ["bind", source, target] => rustix::mount::mount_bind(*source, *target),
+        ["umount", target] => rustix::mount::unmount(*target, UnmountFlags::empty()),
+        _ => Err(Errno::NOSYS),
+    }
+}
+
+fn unshare() -> Result<(), Errno> {
+    // SAFETY: only descriptor tables make unsharing unsound; this unshares the mount namespace alone, in a process with one
+    // thread.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}

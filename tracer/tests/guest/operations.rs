@@ -1,0 +1,123 @@
+//! Operations that succeed: each is shown once, with what the kernel's own files say about it.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use rustix::mount::UnmountFlags;
+
+use super::disk::Disk;
+use super::ground::{self, Mounted};
+use super::operation::{Operation, expect_path};
+use super::oracle::{self, Mount};
+use super::program::Program;
+use super::trial::trial;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("operations::new_mount_of_a_disk", new_mount_of_a_disk),
+        trial("operations::new_mount_of_a_tmpfs", new_mount_of_a_tmpfs),
+        trial("operations::bind", bind),
+        trial("operations::umount", umount),
+        trial("operations::lazy_umount_of_a_busy_mount", lazy_umount_of_a_busy_mount),
+        trial("operations::nothing_made_nothing_shown", nothing_made_nothing_shown),
+    ]
+}
+
+fn new_mount_of_a_disk() -> Result<()> {
+    let (disk, target) = (Disk::get()?, ground::directory("disk")?);
+    let mut trace = Program::trace(&[])?;
+    let mounted = disk.mount(&target)?;
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
+    operation.expect("/syscall", "mount")?;
+    operation.expect("/effects/0/dev", disk.number()?)?;
+    operation.expect("/effects/0/fstype", disk.fstype)?;
+    expect_source(&operation, &disk)?;
+    expect_own_actor(&operation)?;
+    mounted.unmount()
+}
+
+fn new_mount_of_a_tmpfs() -> Result<()> {
+    let target = ground::directory("tmpfs")?;
+    let mut trace = Program::trace(&[])?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
+    operation.expect("/effects/0/fstype", "tmpfs")?;
+    expect_own_actor(&operation)?;
+    mounted.unmount()
+}
+
+fn bind() -> Result<()> {
+    let (source, target) = (ground::directory("source")?, ground::directory("bind")?);
+    let mut trace = Program::trace(&[])?;
+    let mounted = Mounted::bind(&source, &target)?;
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "bind", "attach", &target, &oracle::own_mount_at(&target)?)?;
+    operation.expect("/effects/0/dev", oracle::dev_of(&source)?)?;
+    expect_own_actor(&operation)?;
+    mounted.unmount()
+}
+
+fn umount() -> Result<()> {
+    let (disk, target) = (Disk::get()?, ground::directory("umount")?);
+    let mounted = disk.mount(&target)?;
+    let was = oracle::own_mount_at(&target)?;
+    let mut trace = Program::trace(&[])?;
+    mounted.unmount()?;
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "umount", "detach", &target, &was)?;
+    operation.expect("/effects/0/dev", disk.number()?)?;
+    expect_own_actor(&operation)
+}
+
+fn lazy_umount_of_a_busy_mount() -> Result<()> {
+    let target = ground::directory("lazy")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let was = oracle::own_mount_at(&target)?;
+    let open = File::create_new(target.join("open"))?;
+    let mut trace = Program::trace(&[])?;
+    mounted.unmount_with(UnmountFlags::DETACH)?;
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "umount", "detach", &target, &was)?;
+    expect_own_actor(&operation)?;
+    drop(open);
+    let after = trace.drain()?;
+    ensure!(after.is_empty(), "the last close of a detached mount changed no table, but was shown: {after:#?}");
+    Ok(())
+}
+
+/// The twin of every "exactly one": without an action there is none.
+fn nothing_made_nothing_shown() -> Result<()> {
+    let mut trace = Program::trace(&[])?;
+    let operations = trace.drain()?;
+    ensure!(operations.is_empty(), "nothing was mounted, but this was shown: {operations:#?}");
+    Ok(())
+}
+
+fn expect_one_effect(operation: &Operation, op: &str, kind: &str, target: &Path, mount: &Mount) -> Result<()> {
+    operation.expect_success(op, 1)?;
+    operation.expect("/effects/0/kind", kind)?;
+    expect_path(operation, "/effects/0/path", target)?;
+    operation.expect("/effects/0/mntns", oracle::own_namespace()?)?;
+    operation.expect("/effects/0/mount_id", mount.id)?;
+    operation.expect("/effects/0/dev", mount.dev.as_str())?;
+    operation.expect("/effects/0/fstype", mount.fstype.as_str())?;
+    operation.expect("/effects/0/propagated", false)
+}
+
+fn expect_source(operation: &Operation, disk: &Disk) -> Result<()> {
+    let source = operation.at("/effects/0/source");
+    let right = source.is_null() || source.as_str() == disk.whole.to_str();
+    ensure!(right, "the source is {source}, expected {} or null, in {operation:?}", disk.whole.display());
+    Ok(())
+}
+
+fn expect_own_actor(operation: &Operation) -> Result<()> {
+    operation.expect("/actor/pid", std::process::id())?;
+    operation.expect("/actor/comm", oracle::own_comm()?)?;
+    operation.expect("/actor/uid", 0)?;
+    operation.expect("/actor/mntns", oracle::own_namespace()?)
+}
