@@ -1,3 +1,49 @@
-//! The workshop of mount-tracer.
+//! The workshop of mount-tracer: set-up, guests, tests. It dispatches, nothing else; each subcommand is one file.
+//!
+//! Nothing here is needed to build or to run mount-tracer.
 
-fn main() {}
+mod build;
+mod demo;
+mod guest;
+mod host;
+mod setup;
+mod test;
+#[cfg(test)]
+mod tidy;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workshop of mount-tracer", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building and testing needs and is missing, and nothing else
+    Setup(setup::Options),
+    /// Run one command in a throw-away guest with a Debian kernel
+    Vm(vm::Options),
+    /// Check, test, and test again in guests; the last line counts
+    Test(test::Options),
+    /// Show on one screen what mount-tracer does, in a guest or here
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(options) => setup::run(&options),
+        Command::Vm(options) => vm::run(options),
+        Command::Test(options) => Ok(test::run(&options)),
+        Command::Demo(options) => demo::run(&options),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,104 @@
+//! Guests: a Debian kernel under emulation with an initramfs of ours, up in seconds, gone without a trace. `run` is the
+//! one way in, for `vm`, `test` and `demo`.
+
+pub(crate) mod archive;
+mod ext4;
+mod initramfs;
+pub(crate) mod kernels;
+mod modules;
+mod qemu;
+pub(crate) mod sources;
+
+pub(crate) use ext4::ext4_tools;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// A guest to run: one kernel, one command.
+pub(crate) struct Spec {
+    /// A series: "6.1", "6.18", "newest".
+    pub(crate) kernel: String,
+    /// The command and its arguments, found in the guest's /bin.
+    pub(crate) command: Vec<String>,
+    /// After this long the guest is killed.
+    pub(crate) timeout: Duration,
+    pub(crate) memory_mib: u32,
+    /// Empty `NVMe` disks; number N is /dev/disk/by-id/diskN in the guest.
+    pub(crate) disks_mib: Vec<u32>,
+    pub(crate) files: Vec<GuestFile>,
+    /// Kernel modules to load before the command, with what they depend on.
+    pub(crate) modules: Vec<String>,
+    /// Pass stdout through as it comes. Stderr always is.
+    pub(crate) live: bool,
+}
+
+impl Spec {
+    /// A guest with the usual size: 1 GiB, no disk, two minutes, quiet.
+    pub(crate) fn new(kernel: &str, command: &[&str]) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            command: command.iter().map(ToString::to_string).collect(),
+            timeout: Duration::from_mins(2),
+            memory_mib: 1024,
+            disks_mib: Vec::new(),
+            files: Vec::new(),
+            modules: Vec::new(),
+            live: false,
+        }
+    }
+}
+
+/// A file of the host to put into the guest, executable.
+#[derive(Clone, Debug)]
+pub(crate) struct GuestFile {
+    pub(crate) host: PathBuf,
+    /// Its absolute path in the guest.
+    pub(crate) guest: String,
+}
+
+impl GuestFile {
+    /// A program of the host, at `/bin` under its own name.
+    pub(crate) fn in_bin(host: PathBuf) -> Self {
+        let name = host.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { host, guest: format!("/bin/{name}") }
+    }
+}
+
+/// How the command in the guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its exit status; 128 + N if signal N killed it.
+    Exited(u8),
+    /// Killed from outside after `Spec::timeout`.
+    TimedOut,
+    /// The guest went down before the command ended: a panic, or a power-off from inside.
+    Died,
+}
+
+/// What came out of a guest; its stderr has been passed through.
+pub(crate) struct Outcome {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) end: End,
+    /// From the start of the emulator to the end of the command.
+    pub(crate) seconds: f64,
+    /// From the start of the emulator to the start of the command, if it came that far.
+    pub(crate) boot_seconds: Option<f64>,
+    /// What the kernel wrote to its console.
+    pub(crate) console: String,
+}
+
+impl Outcome {
+    /// The last lines of the console.
+    pub(crate) fn console_tail(&self, lines: usize) -> String {
+        let all: Vec<&str> = self.console.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+/// Boots the guest, runs the command, and returns what it wrote and how it ended.
+pub(crate) fn run(spec: &Spec) -> Result<Outcome> {
+    let kernel = kernels::require(&spec.kernel)?;
+    qemu::run(spec, &kernel)
+}

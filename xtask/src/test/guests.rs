@@ -1,0 +1,74 @@
+//! The steps that need a kernel: the guest tests and the demo, in a fresh guest per kernel.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Report;
+use super::count::Count;
+use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
+use crate::{build, host};
+
+/// Under emulation the tests take two to four minutes, by how busy the machine is.
+const TIMEOUT: Duration = Duration::from_mins(10);
+const DISK_MIB: u32 = 512;
+const CONSOLE_TAIL: usize = 60;
+/// This program, also if its file has been built anew since.
+const MYSELF: &str = "/proc/self/exe";
+/// Where the harness lies in the guest.
+const TESTS: &str = "/bin/guest-tests";
+
+pub(super) fn run(report: &mut Report, series: &[String]) {
+    let binaries = built(report, "build of the binaries for guests", build::guest_binaries);
+    let tests = binaries.is_some().then(|| built(report, "build of the guest tests", build::guest_tests)).flatten();
+    for kernel in series {
+        let name = format!("guest tests on {kernel}");
+        match (&binaries, &tests) {
+            (Some(binaries), Some(tests)) => drop(report.step(&name, || guest_tests(kernel, binaries, tests))),
+            _ => report.skip(&name),
+        }
+    }
+    for kernel in series {
+        let name = format!("demo on {kernel}");
+        match binaries {
+            Some(_) => drop(report.step(&name, || demo(kernel))),
+            None => report.skip(&name),
+        }
+    }
+}
+
+/// A step that makes what later ones need.
+fn built<T>(report: &mut Report, name: &str, build: impl FnOnce() -> Result<T>) -> Option<T> {
+    let mut made = None;
+    report.step(name, || {
+        made = Some(build()?);
+        Ok(Count::default())
+    });
+    made
+}
+
+fn guest_tests(kernel: &str, binaries: &[PathBuf], tests: &Path) -> Result<Count> {
+    let mut spec = Spec::new(kernel, &["guest-tests", "--test-threads=1"]);
+    spec.timeout = TIMEOUT;
+    spec.disks_mib = vec![DISK_MIB];
+    spec.modules = ["nvme", "ext4"].map(String::from).to_vec();
+    spec.files = ext4_tools()?;
+    spec.files.extend(binaries.iter().cloned().map(GuestFile::in_bin));
+    spec.files.push(GuestFile { host: tests.to_owned(), guest: TESTS.to_owned() });
+    spec.live = true;
+    let outcome = guest::run(&spec)?;
+    let count = Count::of(&String::from_utf8_lossy(&outcome.stdout));
+    let tail = || outcome.console_tail(CONSOLE_TAIL);
+    match outcome.end {
+        End::Exited(status) => count.checked(status == 0, "the guest tests"),
+        End::TimedOut => bail!("the guest was killed after {} s; its console:\n{}", TIMEOUT.as_secs(), tail()),
+        End::Died => bail!("the guest died; its console:\n{}", tail()),
+    }
+}
+
+/// The demo as a user starts it.
+fn demo(kernel: &str) -> Result<Count> {
+    host::stream(host::command(MYSELF).args(["demo", "--kernel", kernel])).context("the demo")?;
+    Ok(Count { passed: 1, failed: 0 })
+}

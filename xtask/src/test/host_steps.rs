@@ -1,0 +1,62 @@
+//! The steps that need no guest: format, lints of both targets, unit and golden tests (tidiness is among them).
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::Report;
+use super::count::Count;
+use crate::{build, host};
+
+const EBPF_CRATE: &str = "tracer-ebpf";
+const DENY: [&str; 3] = ["--", "-D", "warnings"];
+/// As aya-build sets it: aya-ebpf chooses its registers by it.
+const EBPF_FLAGS: &str = "--cfg=bpf_target_arch=\"x86_64\"";
+
+pub(super) fn run(report: &mut Report) {
+    report.step("cargo fmt", || plain(&mut cargo(&["fmt", "--all", "--check"])?));
+    report.step("cargo clippy", || {
+        let mut command = cargo(&["clippy", "--workspace", "--exclude", EBPF_CRATE, "--all-targets"])?;
+        plain(command.args(DENY))
+    });
+    report.step("cargo clippy of the eBPF program", || plain(&mut ebpf_clippy()?));
+    report.step("cargo test", || {
+        unit_tests(&mut cargo(&["test", "--workspace", "--exclude", EBPF_CRATE, "--no-fail-fast"])?)
+    });
+}
+
+fn cargo(arguments: &[&str]) -> Result<Command> {
+    let mut command = host::command("cargo");
+    command.args(arguments).current_dir(host::root()?);
+    Ok(command)
+}
+
+/// A command without tests to count.
+fn plain(command: &mut Command) -> Result<Count> {
+    host::stream(command).map(|()| Count::default())
+}
+
+fn ebpf_clippy() -> Result<Command> {
+    let mut command = cargo(&["clippy", "-p", EBPF_CRATE, "--target", "bpfel-unknown-none", "-Z", "build-std=core"])?;
+    command.args(DENY);
+    // `core` from source and the target are nightly features; the pinned toolchain takes them with this.
+    command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", EBPF_FLAGS);
+    command.env("CARGO_TARGET_DIR", build::target_dir()?.join("ebpf-clippy"));
+    Ok(command)
+}
+
+/// Runs the tests with their output shown, and counts.
+fn unit_tests(command: &mut Command) -> Result<Count> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo has no stdout")?;
+    let mut text = String::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("reading what cargo test prints")?;
+        eprintln!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let status = child.wait().context("waiting for cargo test")?;
+    Count::of(&text).checked(status.success(), "cargo test")
+}
