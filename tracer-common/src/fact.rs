@@ -18,8 +18,10 @@ pub mod kind {
     pub const SECTION_END: u16 = 30;
     /// A system call ended ([`super::CallEnd`]).
     pub const CALL_END: u16 = 40;
-    /// A cgroup was made ([`super::CgroupMkdir`]).
+    /// A cgroup was made ([`super::Cgroup`]).
     pub const CGROUP_MKDIR: u16 = 50;
+    /// A cgroup was removed ([`super::Cgroup`]).
+    pub const CGROUP_RMDIR: u16 = 51;
 }
 
 /// `CallEnd.syscall`.
@@ -211,10 +213,10 @@ pub struct CallEnd {
     pub target: Mount,
 }
 
-/// [`kind::CGROUP_MKDIR`]: a cgroup was made. Tail: its path in its hierarchy.
+/// [`kind::CGROUP_MKDIR`], [`kind::CGROUP_RMDIR`]: a cgroup was made or removed. Tail: its path in its hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct CgroupMkdir {
+pub struct Cgroup {
     /// What every record begins with.
     pub header: Header,
     /// The cgroup's id, unique in its hierarchy.

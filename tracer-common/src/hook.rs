@@ -18,6 +18,8 @@ pub const DETACH: u32 = 6;
 pub const SECTION_END: u32 = 7;
 /// The tracepoint `cgroup_mkdir`.
 pub const CGROUP_MKDIR: u32 = 8;
+/// The tracepoint `cgroup_rmdir`.
+pub const CGROUP_RMDIR: u32 = 9;
 
 /// How many there are: the length of the per-probe maps.
-pub const COUNT: u32 = 9;
+pub const COUNT: u32 = 10;

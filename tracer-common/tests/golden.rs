@@ -4,7 +4,7 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    Actor, CallEnd, CgroupMkdir, FSTYPE_BYTES, Header, Mount, MountFact, SectionEnd, Walk, kind, syscall, walk,
+    Actor, CallEnd, Cgroup, FSTYPE_BYTES, Header, Mount, MountFact, SectionEnd, Walk, kind, syscall, walk,
 };
 use zerocopy::IntoBytes;
 
@@ -15,7 +15,7 @@ const _: () = assert!(size_of::<MountFact>() == 152);
 const _: () = assert!(size_of::<Actor>() == 40);
 const _: () = assert!(size_of::<SectionEnd>() == 88);
 const _: () = assert!(size_of::<CallEnd>() == 256);
-const _: () = assert!(size_of::<CgroupMkdir>() == 56);
+const _: () = assert!(size_of::<Cgroup>() == 56);
 
 fn header(kind: u16) -> Header {
     Header { kind, hook: 2, bytes: 3, thread: 0x0405, call: 6, section: 7, boot_ns: 8 }
@@ -114,7 +114,7 @@ fn a_calls_end() {
 
 #[test]
 fn a_cgroups_birth() {
-    let made = CgroupMkdir { header: header(kind::CGROUP_MKDIR), cgroup_id: 0x0102, path_bytes: 3, reserved: 0 };
+    let made = Cgroup { header: header(kind::CGROUP_MKDIR), cgroup_id: 0x0102, path_bytes: 3, reserved: 0 };
     let numbers = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(made.as_bytes(), [header_bytes(50), numbers].concat());
 }
@@ -122,7 +122,15 @@ fn a_cgroups_birth() {
 #[test]
 fn numbers_of_the_wire_stay_what_they_are() {
     assert_eq!(
-        [kind::ATTACH, kind::COPY, kind::DETACH, kind::SECTION_END, kind::CALL_END, kind::CGROUP_MKDIR],
-        [10, 11, 20, 30, 40, 50]
+        [
+            kind::ATTACH,
+            kind::COPY,
+            kind::DETACH,
+            kind::SECTION_END,
+            kind::CALL_END,
+            kind::CGROUP_MKDIR,
+            kind::CGROUP_RMDIR
+        ],
+        [10, 11, 20, 30, 40, 50, 51]
     );
 }

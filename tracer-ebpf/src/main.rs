@@ -28,7 +28,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
 use tracer_common::{
-    fact::{CGROUP_PATH_BYTES, CallEnd, CgroupMkdir, FSTYPE_BYTES, SOURCE_BYTES, SectionEnd, kind, syscall},
+    fact::{CGROUP_PATH_BYTES, CallEnd, Cgroup, FSTYPE_BYTES, SOURCE_BYTES, SectionEnd, kind, syscall},
     hook,
 };
 
@@ -149,17 +149,28 @@ fn section_end(_: FEntryContext) -> i32 {
 /// `TP_PROTO(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
-    let Some(slot) = scratch(hook::CGROUP_MKDIR) else { return 0 };
-    let fact = slot.cast::<CgroupMkdir>();
+    cgroup(&context, hook::CGROUP_MKDIR, kind::CGROUP_MKDIR)
+}
+
+/// `TP_PROTO(struct cgroup *cgrp, const char *path)`
+#[btf_tracepoint(function = "cgroup_rmdir")]
+fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
+    cgroup(&context, hook::CGROUP_RMDIR, kind::CGROUP_RMDIR)
+}
+
+#[inline(always)]
+fn cgroup(context: &BtfTracePointContext, hook: u32, kind: u16) -> i32 {
+    let Some(slot) = scratch(hook) else { return 0 };
+    let fact = slot.cast::<Cgroup>();
     // SAFETY: the slot is this probe's own and longer than the fixed part and the longest path.
     unsafe {
-        (*fact).header = header(kind::CGROUP_MKDIR, hook::CGROUP_MKDIR, 0, 0);
-        (*fact).cgroup_id = member(pointer(word(&context, 0), &CGROUP_KN), &KERNFS_ID);
-        let path = slot.cast::<u8>().add(size_of::<CgroupMkdir>());
-        let bytes = string(path, CGROUP_PATH_BYTES as u32, word(&context, 1));
+        (*fact).header = header(kind, hook, 0, 0);
+        (*fact).cgroup_id = member(pointer(word(context, 0), &CGROUP_KN), &KERNFS_ID);
+        let path = slot.cast::<u8>().add(size_of::<Cgroup>());
+        let bytes = string(path, CGROUP_PATH_BYTES as u32, word(context, 1));
         (*fact).path_bytes = bytes as u32;
         (*fact).reserved = 0;
-        send(hook::CGROUP_MKDIR, slot, size_of::<CgroupMkdir>() + bytes, Wake::Yes);
+        send(hook, slot, size_of::<Cgroup>() + bytes, Wake::Yes);
     }
     0
 }

@@ -1,7 +1,7 @@
 //! PURE: bytes of a ring record -> Fact, or a named reason why not. Any bytes give one of the two.
 
 use thiserror::Error;
-use tracer_common::fact::{self, CgroupMkdir, Header, SectionEnd, Walk, kind, syscall, walk};
+use tracer_common::fact::{self, Cgroup, Header, SectionEnd, Walk, kind, syscall, walk};
 use zerocopy::FromBytes;
 
 use crate::{
@@ -60,8 +60,10 @@ pub enum Fact {
     },
     /// A call ends.
     CallEnd(Box<CallEnd>),
-    /// A cgroup was made.
-    CgroupMkdir {
+    /// A cgroup was made or removed.
+    Cgroup {
+        /// Which of the two.
+        made: bool,
         /// Its path in its hierarchy, beginning with a slash.
         path: Vec<u8>,
         /// Its id in its hierarchy.
@@ -83,10 +85,10 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
             Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost })
         }
         kind::CALL_END => call_end(record),
-        kind::CGROUP_MKDIR => {
-            let (made, tail) = fixed::<CgroupMkdir>(record)?;
-            let path = until_nul(Tail(tail).take(made.path_bytes as usize)?).to_vec();
-            Ok(Fact::CgroupMkdir { path, id: made.cgroup_id })
+        kind::CGROUP_MKDIR | kind::CGROUP_RMDIR => {
+            let (cgroup, tail) = fixed::<Cgroup>(record)?;
+            let path = until_nul(Tail(tail).take(cgroup.path_bytes as usize)?).to_vec();
+            Ok(Fact::Cgroup { made: header.kind == kind::CGROUP_MKDIR, path, id: cgroup.cgroup_id })
         }
         other => Err(DecodeError::Kind(other)),
     }

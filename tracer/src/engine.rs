@@ -86,7 +86,12 @@ impl Engine {
             Input::Record(record) => {
                 self.counts.records += 1;
                 match decode(record) {
-                    Ok(Fact::CgroupMkdir { path, .. }) => self.limit(|limiter| limiter.cgroup_made(&path, now_ns)),
+                    Ok(Fact::Cgroup { made: true, path, .. }) => {
+                        self.limit(|limiter| limiter.cgroup_made(&path, now_ns))
+                    }
+                    Ok(Fact::Cgroup { made: false, path, id }) => {
+                        self.limit(|limiter| limiter.cgroup_removed(&path, id))
+                    }
                     Ok(fact) => {
                         let assembled = self.fact(fact);
                         self.emit(assembled, now_ns)
@@ -122,7 +127,7 @@ impl Engine {
                 broken.into_iter().chain([section]).collect()
             }
             Fact::CallEnd(end) => return vec![self.assemble.call(*end)],
-            Fact::CgroupMkdir { .. } => Vec::new(),
+            Fact::Cgroup { .. } => Vec::new(),
         };
         sections
             .into_iter()

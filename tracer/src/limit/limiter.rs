@@ -163,6 +163,17 @@ impl Limiter {
         Vec::new()
     }
 
+    /// A cgroup was removed, and with it all that was limited there.
+    pub fn cgroup_removed(&mut self, path: &[u8], id: u64) -> Vec<Order> {
+        if let Some((pod, path)) = str::from_utf8(path).ok().and_then(|path| Some((pod_of(path)?, path)))
+            && self.pods.get(&pod).is_some_and(|known| known == path)
+        {
+            self.pods.remove(&pod);
+            self.ledger.forget_cgroup(id);
+        }
+        Vec::new()
+    }
+
     /// The node has answered an [`Order::Inspect`].
     pub fn inspected(&mut self, ticket: Ticket, inspected: &Inspected, now_ns: u64) -> Vec<Order> {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return vec![Order::Close(ticket)] };

@@ -128,6 +128,14 @@ pub const HOOKS: &[Hook] = &[
         needed: Needed::Limiter,
         sees: "a cgroup is made",
     },
+    Hook {
+        number: hook::CGROUP_RMDIR,
+        program: "cgroup_rmdir",
+        attach: Attach::Tracepoint,
+        target: "cgroup_rmdir",
+        needed: Needed::Limiter,
+        sees: "a cgroup is removed",
+    },
 ];
 
 #[cfg(test)]

@@ -142,6 +142,21 @@ fn a_known_cgroup_that_is_gone_makes_the_volume_wait() {
 }
 
 #[test]
+fn a_removed_cgroup_is_forgotten_with_what_was_written_there() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.inspected(ticket, &healthy(None), 0);
+    limiter.written(ticket, written(LIMIT), 0);
+    limiter.cgroup_removed(b"/another", 77);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    assert!(!limiter.inspected(ticket, &healthy(Some(LIMIT)), 0).is_empty(), "it is still known");
+    limiter.cgroup_removed(CGROUP.as_bytes(), 77);
+    let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    assert_eq!(decision(&orders).decision, Outcome::Waiting);
+    assert!(limiter.ledger.ours(Key { cgroup_id: 77, disk: DISK, diskseq: Some(3) }).is_none());
+}
+
+#[test]
 fn what_this_agent_wrote_is_not_foreign() {
     let mut limiter = limiter("enforce", &[CGROUP]);
     let first = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
