@@ -33,6 +33,7 @@ use crate::{
     limit::{limiter::Limiter, policy::Policy},
     output::{
         json::Origin,
+        say::note,
         show::{Flow, Show},
     },
     probe::load::Probes,
@@ -87,13 +88,14 @@ fn run(
     let counts = runtime.block_on(async {
         let stream = Stream::new(ring).context("cannot wait for the ring")?;
         let signals = Signals::new()?;
-        eprintln!("{ready}");
+        note(ready);
         Pump { stream, engine, act }.run(signals, duration).await
     })?;
     let losses = probes.losses()?;
     let missed = losses.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
     let unresolved = counts.unresolved + counts.undecodable;
-    eprintln!("stats: seen={} dropped={} missed={missed} unresolved={unresolved}", counts.operations, losses.dropped);
+    let (seen, dropped) = (counts.operations, losses.dropped);
+    note(format_args!("stats: seen={seen} dropped={dropped} missed={missed} unresolved={unresolved}"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::output::say::note;
 use crate::probe::{
     load::Probes,
     refusal::{Finding, finding},
@@ -61,10 +62,10 @@ fn attach(limiter: bool) -> Result<Probes, ExitCode> {
     };
     let findings: Vec<Finding> = errors.iter().map(finding).collect();
     for finding in &findings {
-        eprintln!("{}", finding.problem());
+        note(finding.problem());
     }
-    remedies(&findings.iter().collect::<Vec<_>>(), |line| eprintln!("{line}"));
-    eprintln!("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
+    remedies(&findings.iter().collect::<Vec<_>>(), note);
+    note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
     Err(ExitCode::from(EXIT_NODE))
 }
 

@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracer::cli::{self, Cli};
+use tracer::{
+    cli::{self, Cli},
+    output::say::note,
+};
 
 fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("mount-tracer: {error:#}");
+            note(format_args!("mount-tracer: {error:#}"));
             ExitCode::FAILURE
         }
     }

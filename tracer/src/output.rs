@@ -3,5 +3,6 @@
 pub mod escape;
 pub mod flags;
 pub mod json;
+pub mod say;
 pub mod show;
 pub mod table;

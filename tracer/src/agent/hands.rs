@@ -5,7 +5,6 @@
 use std::{
     collections::HashMap,
     error::Error,
-    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +21,7 @@ use crate::{
         decide::{Decision, Reason},
         limiter::{Found, Inspected, Order, Ticket, Written},
     },
+    output::say::line,
 };
 
 /// Does what the limiter orders.
@@ -30,14 +30,13 @@ pub(super) struct Hands {
     cgroups: CgroupRoot,
     kubelet_dir: PathBuf,
     open: HashMap<Ticket, Inspection>,
-    out: io::LineWriter<io::Stdout>,
 }
 
 impl Hands {
     pub(super) fn new(cgroup_root: &Path, kubelet_dir: PathBuf) -> anyhow::Result<Self> {
         let cgroups = CgroupRoot::open(cgroup_root)?;
         let block = Block::new("/sys", "/proc");
-        Ok(Self { block, cgroups, kubelet_dir, open: HashMap::new(), out: io::LineWriter::new(io::stdout()) })
+        Ok(Self { block, cgroups, kubelet_dir, open: HashMap::new() })
     }
 
     /// Does it; what it answers to the engine.
@@ -56,7 +55,7 @@ impl Hands {
                 Ok(None)
             }
             Order::Decide(decision) => {
-                self.say(&decision)?;
+                report(&decision)?;
                 Ok(None)
             }
         }
@@ -92,11 +91,12 @@ impl Hands {
             None => Err((Reason::CgroupGone, "the cgroup was let go of before the write".to_owned())),
         }
     }
+}
 
-    fn say(&mut self, decision: &Decision) -> anyhow::Result<()> {
-        let line = serde_json::to_string(decision).context("cannot write a decision as JSON")?;
-        writeln!(self.out, "{line}").context("cannot write to the standard output")
-    }
+/// One line for a decision. Limits matter more than their report: a reader that has gone away does not end the agent.
+fn report(decision: &Decision) -> anyhow::Result<()> {
+    line(serde_json::to_string(decision).context("cannot write a decision as JSON")?);
+    Ok(())
 }
 
 fn why(error: &ApplyError) -> (Reason, String) {

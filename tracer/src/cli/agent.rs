@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::{agent, limit::policy_file};
+use crate::{agent, limit::policy_file, output::say::note};
 
 /// Flags of `agent`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = match policy_file::load(&args.policy) {
         Ok(policy) => policy,
         Err(error) => {
-            eprintln!("mount-tracer: {:#}", anyhow::Error::new(error));
+            note(format_args!("mount-tracer: {:#}", anyhow::Error::new(error)));
             return Ok(ExitCode::from(super::EXIT_USAGE));
         }
     };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::{
     agent::CGROUP_ROOT,
     host::node::{self, Verdict},
+    output::say::line,
     probe::{
         hooks::HOOKS,
         load::Probes,
@@ -20,11 +21,11 @@ pub fn run() -> ExitCode {
     let missing: Vec<&Finding> = verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).collect();
     for verdict in &verdicts {
         match verdict {
-            Ok(line) => println!("ok   {line}"),
-            Err(finding) => println!("{}", finding.problem()),
+            Ok(fine) => line(format_args!("ok   {fine}")),
+            Err(finding) => line(finding.problem()),
         }
     }
-    super::remedies(&missing, |line| println!("{line}"));
+    super::remedies(&missing, line);
     if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -1,12 +1,13 @@
 //! Operations as lines of a table, written as they come: fixed columns, the path last and cut on the left, because its
-//! end tells mounts apart. One line for each effect; a line that propagation brought about begins with `+`.
+//! end tells mounts apart. One line for each effect; below the first, `+` marks what propagation brought about and `.`
+//! what belongs to the same tree.
 
 use std::fmt::Write as _;
 
 use super::{escape::escape, flags::errno_name};
 use crate::{
     clock::Clock,
-    operation::{Actor, Mount, Operation},
+    operation::{Actor, Effect, Mount, Operation},
 };
 
 /// Lines that one operation may take.
@@ -26,7 +27,8 @@ struct Column {
 struct Row<'a> {
     operation: &'a Operation,
     mount: Option<&'a Mount>,
-    propagated: bool,
+    /// Instead of the operation's name on the lines below its first.
+    mark: Option<&'static str>,
     clock: Clock,
 }
 
@@ -73,19 +75,21 @@ impl Table {
         let effects = operation.effects.as_deref().unwrap_or_default();
         if effects.is_empty() {
             let target = operation.call.as_ref().and_then(|call| call.target.as_ref());
-            return vec![self.row(operation, target, false)];
+            return vec![self.row(operation, target, None)];
         }
         let shown = effects.iter().take(MAX_LINES).enumerate();
-        let mut lines: Vec<String> =
-            shown.map(|(index, effect)| self.row(operation, Some(&effect.mount), index > 0)).collect();
+        let mark = |effect: &Effect| if effect.propagated == Some(true) { "+" } else { "." };
+        let mut lines: Vec<String> = shown
+            .map(|(index, effect)| self.row(operation, Some(&effect.mount), (index > 0).then(|| mark(effect))))
+            .collect();
         if effects.len() > MAX_LINES {
             lines.push(format!("  and {} more effects; -o json lists 1000", effects.len() - MAX_LINES));
         }
         lines
     }
 
-    fn row(&self, operation: &Operation, mount: Option<&Mount>, propagated: bool) -> String {
-        let row = Row { operation, mount, propagated, clock: self.clock };
+    fn row(&self, operation: &Operation, mount: Option<&Mount>, mark: Option<&'static str>) -> String {
+        let row = Row { operation, mount, mark, clock: self.clock };
         let path = match mount.map(|mount| &mount.path) {
             Some(Ok(path)) => escape(path),
             Some(Err(gap)) => format!("({})", gap.name()),
@@ -112,7 +116,7 @@ impl Table {
 impl Row<'_> {
     /// A cell that only the operation's first line has.
     fn first(&self, cell: impl Fn(&Self) -> String) -> String {
-        if self.propagated { String::new() } else { cell(self) }
+        if self.mark.is_some() { String::new() } else { cell(self) }
     }
 
     fn actor(&self, cell: impl Fn(&Actor) -> String) -> String {
@@ -125,8 +129,7 @@ impl Row<'_> {
 }
 
 fn op(row: &Row<'_>) -> String {
-    let name = row.operation.op.name();
-    if row.propagated { "+".to_owned() } else { name.to_owned() }
+    row.mark.unwrap_or(row.operation.op.name()).to_owned()
 }
 
 fn result(row: &Row<'_>) -> String {
@@ -165,7 +168,7 @@ fn cut_left(text: String, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Effect, EffectKind, Op, tests::mount};
+    use crate::operation::{EffectKind, Op, tests::mount};
 
     fn operation(path: &str) -> Operation {
         let direct = Mount { path: Ok(path.as_bytes().to_vec()), ..mount(2) };
