@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::say::note;
 use crate::probe::{
-    load::Probes,
+    load::{Loader, Probes},
     refusal::{Finding, finding},
 };
 
@@ -50,14 +50,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// The attached probes, or the exit status after the findings were said.
 fn attach(limiter: bool) -> Result<Probes, ExitCode> {
-    let errors = match Probes::load() {
-        Ok(mut probes) => {
-            let errors = probes.attach_all(limiter);
-            if errors.is_empty() {
-                return Ok(probes);
-            }
-            errors
-        }
+    let errors = match Loader::new().map(|loader| loader.attach_all(limiter)) {
+        Ok(Ok(probes)) => return Ok(probes),
+        Ok(Err(errors)) => errors,
         Err(error) => vec![error],
     };
     let findings: Vec<Finding> = errors.iter().map(finding).collect();

@@ -8,7 +8,7 @@ use crate::{
     output::say::line,
     probe::{
         hooks::HOOKS,
-        load::Probes,
+        load::Loader,
         refusal::{Finding, finding},
     },
 };
@@ -31,13 +31,13 @@ pub fn run() -> ExitCode {
 
 /// BTF, and each hook: loaded, attached and let go of again.
 fn probes() -> Vec<Verdict> {
-    let mut probes = match Probes::load() {
-        Ok(probes) => probes,
+    let mut loader = match Loader::new() {
+        Ok(loader) => loader,
         Err(error) => return vec![Err(finding(&error))],
     };
     let mut verdicts = vec![Ok("btf: the kernel shows its types, and every member that the probes need".to_owned())];
     for hook in HOOKS {
-        verdicts.push(match probes.attach(hook) {
+        verdicts.push(match loader.attach(hook) {
             Ok(instructions) => {
                 let verified = instructions.map_or_else(String::new, |n| format!(" ({n} instructions verified)"));
                 Ok(format!("hook {} {}: {}{verified}", hook.attach.name(), hook.target, hook.sees))

@@ -77,10 +77,16 @@ pub enum ProbeError {
     },
 }
 
+/// The maps are made; the programs are not in the kernel yet.
+pub struct Loader {
+    ebpf: Ebpf,
+    types: AyaBtf,
+    attached: Vec<&'static Hook>,
+}
+
 /// The programs in the kernel; they leave it when this is dropped.
 pub struct Probes {
     ebpf: Ebpf,
-    types: AyaBtf,
     attached: Vec<&'static Hook>,
 }
 
@@ -94,9 +100,9 @@ pub struct Losses {
     pub missed: Option<u64>,
 }
 
-impl Probes {
+impl Loader {
     /// Makes the maps and resolves what differs from kernel to kernel; attaches nothing yet.
-    pub fn load() -> Result<Self, ProbeError> {
+    pub fn new() -> Result<Self, ProbeError> {
         let bytes = fs::read(BTF_PATH).map_err(ProbeError::NoBtf)?;
         let values = resolve(&Btf::parse(&bytes).map_err(ProbeError::BadBtf)?)?;
         drop(bytes);
@@ -118,18 +124,18 @@ impl Probes {
         Ok(program.info().ok().and_then(|info| info.verified_instruction_count()))
     }
 
+    /// Attaches every hook and lets go of the kernel's types; or what could not be attached, and why.
+    pub fn attach_all(mut self, limiter: bool) -> Result<Probes, Vec<ProbeError>> {
+        let needed = HOOKS.iter().filter(|hook| limiter || hook.needed == Needed::Always);
+        let errors: Vec<ProbeError> = needed.filter_map(|hook| self.attach(hook).err()).collect();
+        if errors.is_empty() { Ok(Probes { ebpf: self.ebpf, attached: self.attached }) } else { Err(errors) }
+    }
+}
+
+impl Probes {
     /// How the function probes are attached.
     pub fn kind(&self) -> &'static str {
         "fentry"
-    }
-
-    /// Attaches every hook; what could not be attached, and why.
-    pub fn attach_all(&mut self, limiter: bool) -> Vec<ProbeError> {
-        HOOKS
-            .iter()
-            .filter(|hook| limiter || hook.needed == Needed::Always)
-            .filter_map(|hook| self.attach(hook).err())
-            .collect()
     }
 
     /// The ring's reader; there is one.
