@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::host::node::Verdict;
 use crate::output::say::note;
 use crate::probe::{
     load::{Loader, Probes},
@@ -55,22 +56,48 @@ fn attach(limiter: bool) -> Result<Probes, ExitCode> {
         Ok(Err(errors)) => errors,
         Err(error) => vec![error],
     };
-    let findings: Vec<Finding> = errors.iter().map(finding).collect();
-    for finding in &findings {
-        note(finding.problem());
-    }
-    remedies(&findings.iter().collect::<Vec<_>>(), note);
+    let verdicts: Vec<Verdict> = errors.iter().map(finding).map(Err).collect();
+    report(&verdicts, note);
     note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
     Err(ExitCode::from(EXIT_NODE))
 }
 
-/// Each remedy once, with what it is for when there are several.
-fn remedies(findings: &[&Finding], mut say: impl FnMut(String)) {
-    let mut said: Vec<&str> = Vec::new();
-    for finding in findings {
-        if !said.contains(&finding.remedy.as_str()) {
-            said.push(&finding.remedy);
-            say(format!("remedy ({}): {}", finding.subject, finding.remedy));
+/// One line for each verdict, and below the last of those that want the same remedy, the remedy.
+fn report(verdicts: &[Verdict], say: impl Fn(String)) {
+    let mut rest = verdicts.iter().peekable();
+    while let Some(verdict) = rest.next() {
+        let Finding { remedy, .. } = match verdict {
+            Ok(fine) => {
+                say(format!("ok   {fine}"));
+                continue;
+            }
+            Err(finding) => {
+                say(finding.problem());
+                finding
+            }
+        };
+        if !rest.peek().is_some_and(|next| next.as_ref().is_err_and(|next| next.remedy == *remedy)) {
+            say(format!("     remedy: {remedy}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn findings_that_want_the_same_remedy_share_it() {
+        let fails = |subject: &str, remedy: &str| {
+            let why = "no".to_owned();
+            Err(Finding { subject: subject.to_owned(), why, remedy: remedy.to_owned() })
+        };
+        let verdicts = [Ok("a: yes".to_owned()), fails("b", "1"), fails("c", "1"), fails("d", "2")];
+        let said = RefCell::new(Vec::new());
+        report(&verdicts, |line| said.borrow_mut().push(line));
+        let expected = ["ok   a: yes", "FAIL b: no", "FAIL c: no", "     remedy: 1", "FAIL d: no", "     remedy: 2"];
+        assert_eq!(*said.borrow(), expected);
     }
 }

@@ -6,11 +6,7 @@ use crate::{
     agent::CGROUP_ROOT,
     host::node::{self, Verdict},
     output::say::line,
-    probe::{
-        hooks::HOOKS,
-        load::Loader,
-        refusal::{Finding, finding},
-    },
+    probe::{hooks::HOOKS, load::Loader, refusal::finding},
 };
 
 /// Looks at everything; exit status 1 when something is missing.
@@ -18,15 +14,8 @@ pub fn run() -> ExitCode {
     let mut verdicts = probes();
     verdicts.push(node::capabilities("/proc/self/status".as_ref()));
     verdicts.extend(node::cgroups(CGROUP_ROOT.as_ref()));
-    let missing: Vec<&Finding> = verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).collect();
-    for verdict in &verdicts {
-        match verdict {
-            Ok(fine) => line(format_args!("ok   {fine}")),
-            Err(finding) => line(finding.problem()),
-        }
-    }
-    super::remedies(&missing, line);
-    if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    super::report(&verdicts, line);
+    if verdicts.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// BTF, and each hook: loaded, attached and let go of again.

@@ -78,7 +78,10 @@ fn handed_down(root: &Path) -> Vec<Verdict> {
     let above: BTreeSet<&str> = pods.iter().flat_map(|(_, path)| ancestors(path)).chain(["/"]).collect();
     let lacking: Vec<Verdict> = above.iter().filter_map(|path| lacks_io(root, path)).map(Err).collect();
     if lacking.is_empty() {
-        return vec![Ok(format!("cgroup io: handed down to {} pods", pods.len()))];
+        return vec![Ok(match pods.len() {
+            0 => "cgroup io: handed down from the root; there is no pod yet".to_owned(),
+            count => format!("cgroup io: handed down to {count} pods"),
+        })];
     }
     lacking
 }
