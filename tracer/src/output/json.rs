@@ -138,3 +138,107 @@ fn inum(namespace: Option<Namespace>) -> Option<u32> {
 fn id(namespace: Option<Namespace>) -> Option<String> {
     namespace.map(|namespace| namespace.id.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        device::Dev,
+        operation::{CallId, Op, PathGap, tests},
+    };
+
+    fn example() -> Operation {
+        let namespace = Some(Namespace { inum: 4_026_532_444, id: 7 });
+        let actor = Actor {
+            pid: 4242,
+            tid: 4243,
+            comm: b"kube\x1b".to_vec(),
+            uid: 0,
+            cgroup_id: 123,
+            namespace: Some(Namespace { inum: 4_026_531_841, id: 1 }),
+        };
+        let mount = Mount {
+            namespace,
+            path: Ok(b"/data".to_vec()),
+            master: Some(12),
+            rdev: Some(Dev { major: 8, minor: 32 }),
+            ..tests::mount(812)
+        };
+        let call = CallEnd {
+            id: CallId { thread: 1, start_ns: 100 },
+            syscall: Syscall::Mount,
+            flags: 4096,
+            errno: 0,
+            end_ns: 9100,
+            actor: actor.clone(),
+            claimed_fstype: None,
+            claimed_source: Some(b"//u:secret@host/x".to_vec()),
+            target_id: 1,
+            target: None,
+        };
+        Operation {
+            op: Op::Bind,
+            call: Some(call),
+            actor: Some(actor),
+            end_ns: 9100,
+            effects: Some(vec![Effect { kind: EffectKind::Attach, propagated: Some(true), mount }]),
+            complete: true,
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            node: "worker-7".to_owned(),
+            boot_id: None,
+            agent_start: "2026-11-21T22:00:00Z".to_owned(),
+            clock: Clock::new(0, 0),
+        }
+    }
+
+    #[test]
+    fn an_operation_is_the_contract_to_the_letter() {
+        let expected = json!({
+            "version": 1, "node": "worker-7", "boot_id": null, "agent_start": "2026-11-21T22:00:00Z", "seq": 42,
+            "time": "1970-01-01T00:00:00.000009100Z", "boot_ns": "9100",
+            "op": "bind", "syscall": "mount", "cause": "syscall", "result": {"errno": 0, "name": "OK"},
+            "duration_ns": 9000,
+            "actor": {"pid": 4242, "tid": 4243, "comm": "kube\\x1b", "uid": 0, "cgroup_id": "123",
+                      "mntns": 4_026_531_841_u32, "mntns_id": "1", "pod": null, "container": null},
+            "claimed": {"source": "//***@host/x", "target": null, "fstype": null, "flags": ["MS_BIND"]},
+            "target": null, "complete": true,
+            "effects": [{"mntns": 4_026_532_444_u32, "mntns_id": "7", "mount_id": 812, "mount_id_unique": "1812",
+                "parent_id_unique": "1001", "path": "/data", "path_reason": null, "root": "/",
+                "source": "/dev/nvme0n1", "fstype": "ext4", "dev": "259:0", "rdev": "8:32",
+                "attributes": ["MOUNT_ATTR_RELATIME"],
+                "propagation": {"shared": null, "master": 12, "unbindable": false, "kubernetes": "HostToContainer"},
+                "kind": "attach", "propagated": true, "owner": null}],
+            "effects_total": 1,
+        });
+        assert_eq!(operation(&origin(), 42, &example()), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_and_says_why() {
+        let mut unknown = example();
+        (unknown.call, unknown.actor) = (None, None);
+        for effect in unknown.effects.iter_mut().flatten() {
+            (effect.mount.path, effect.mount.namespace, effect.propagated) = (Err(PathGap::TooDeep), None, None);
+        }
+        let value = operation(&origin(), 1, &unknown);
+        for pointer in ["/syscall", "/result/errno", "/duration_ns", "/actor", "/claimed", "/effects/0/path"] {
+            assert_eq!(value.pointer(pointer), Some(&Value::Null), "{pointer}");
+        }
+        assert_eq!(value["effects"][0]["path_reason"], "too_deep");
+        assert_eq!((&value["effects"][0]["mntns"], &value["effects"][0]["propagated"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        let mut many = example();
+        let effect = many.effects.as_ref().unwrap()[0].clone();
+        many.effects = Some(vec![effect; MAX_EFFECTS + 5]);
+        let value = operation(&origin(), 1, &many);
+        assert_eq!(value["effects"].as_array().map(Vec::len), Some(MAX_EFFECTS));
+        assert_eq!(value["effects_total"], MAX_EFFECTS + 5);
+    }
+}
