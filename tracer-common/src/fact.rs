@@ -213,16 +213,16 @@ pub struct CallEnd {
     pub target: Mount,
 }
 
-/// [`kind::CGROUP_MKDIR`], [`kind::CGROUP_RMDIR`]: a cgroup was made or removed. Tail: its path in its hierarchy.
+/// [`kind::CGROUP_MKDIR`], [`kind::CGROUP_RMDIR`]: a cgroup of the v2 hierarchy was made or removed. Tail: its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Cgroup {
     /// What every record begins with.
     pub header: Header,
-    /// The cgroup's id, unique in its hierarchy.
+    /// The cgroup's id.
     pub cgroup_id: u64,
     /// Bytes of the path in the tail.
     pub path_bytes: u32,
-    /// Zero; keeps the record a multiple of eight bytes.
-    pub reserved: u32,
+    /// Who did it: the user id in the initial user namespace.
+    pub uid: u32,
 }

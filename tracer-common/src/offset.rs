@@ -72,6 +72,8 @@ pub const OFFSETS: &[Offset] = &[
     required("NSPROXY_MNT_NS", "nsproxy", &["mnt_ns"]),
     required("CGROUP_KN", "cgroup", &["kn"]),
     required("KERNFS_ID", "kernfs_node", &["id"]),
+    required("CGROUP_ROOT", "cgroup", &["root"]),
+    required("ROOT_HIERARCHY", "cgroup_root", &["hierarchy_id"]),
 ];
 
 /// Every argument count that the programs use: where the result stands on exit.

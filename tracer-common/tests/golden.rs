@@ -114,8 +114,8 @@ fn a_calls_end() {
 
 #[test]
 fn a_cgroups_birth() {
-    let made = Cgroup { header: header(kind::CGROUP_MKDIR), cgroup_id: 0x0102, path_bytes: 3, reserved: 0 };
-    let numbers = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+    let made = Cgroup { header: header(kind::CGROUP_MKDIR), cgroup_id: 0x0102, path_bytes: 3, uid: 4 };
+    let numbers = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0];
     assert_eq!(made.as_bytes(), [header_bytes(50), numbers].concat());
 }
 

@@ -1,7 +1,7 @@
 //! Puts records together in a probe's scratch slot and sends them, or counts that it could not.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::{bpf_get_current_pid_tgid, generated},
 };
 use tracer_common::fact::{Actor, FSTYPE_BYTES, Header, Mount, MountFact, SOURCE_BYTES, Walk};
@@ -83,9 +83,12 @@ pub(crate) fn send(hook: u32, slot: *mut Scratch, bytes: usize, wake: Wake) -> b
         (*slot.cast::<Header>()).bytes = bytes as u32;
         core::slice::from_raw_parts(slot.cast::<u8>(), bytes)
     };
+    // A section may write more than the ring holds, and the record that would wake the agent may find no room: so the
+    // agent is woken long before the ring is full.
+    let filling = RING.query(BPF_RB_AVAIL_DATA.into()) > RING.query(BPF_RB_RING_SIZE.into()) / 4;
     let flags = match wake {
-        Wake::No => BPF_RB_NO_WAKEUP,
-        Wake::Yes => BPF_RB_FORCE_WAKEUP,
+        Wake::No if !filling => BPF_RB_NO_WAKEUP,
+        Wake::No | Wake::Yes => BPF_RB_FORCE_WAKEUP,
     };
     let sent = RING.output::<[u8]>(record, u64::from(flags)).is_ok();
     if !sent {

@@ -23,7 +23,7 @@ mod walk;
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::bpf_get_current_pid_tgid,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
     macros::{btf_tracepoint, fentry, fexit},
     programs::{BtfTracePointContext, FEntryContext, FExitContext},
 };
@@ -35,8 +35,9 @@ use tracer_common::{
 use crate::{
     emit::{Wake, actor, call, dropped, header, mount, mount_fact, now, scratch, section, section_number, send},
     globals::{
-        CGROUP_KN, GRAFT_TREE_ARGUMENTS, KERNFS_ID, MOUNT_ID, MOUNT_LIST, MOUNT_MOUNTPOINT, MOUNT_PARENT,
+        CGROUP_KN, CGROUP_ROOT, GRAFT_TREE_ARGUMENTS, KERNFS_ID, MOUNT_ID, MOUNT_LIST, MOUNT_MOUNTPOINT, MOUNT_PARENT,
         MOUNT_VFSMOUNT, MOUNTPOINT_DENTRY, PATH_DENTRY, PATH_MNT, PATH_MOUNT_ARGUMENTS, PATH_UMOUNT_ARGUMENTS,
+        ROOT_HIERARCHY,
     },
     maps::{CALLS, Call},
     read::{member, pointer, string, word},
@@ -161,15 +162,20 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn cgroup(context: &BtfTracePointContext, hook: u32, kind: u16) -> i32 {
     let Some(slot) = scratch(hook) else { return 0 };
+    let subject = word(context, 0);
+    // The v2 hierarchy has the number 0 (`cgrp_dfl_root`); the others have their own ids and paths.
+    if member::<u32>(pointer(subject, &CGROUP_ROOT), &ROOT_HIERARCHY) != 0 {
+        return 0;
+    }
     let fact = slot.cast::<Cgroup>();
     // SAFETY: the slot is this probe's own and longer than the fixed part and the longest path.
     unsafe {
         (*fact).header = header(kind, hook, 0, 0);
-        (*fact).cgroup_id = member(pointer(word(context, 0), &CGROUP_KN), &KERNFS_ID);
+        (*fact).cgroup_id = member(pointer(subject, &CGROUP_KN), &KERNFS_ID);
         let path = slot.cast::<u8>().add(size_of::<Cgroup>());
         let bytes = string(path, CGROUP_PATH_BYTES as u32, word(context, 1));
         (*fact).path_bytes = bytes as u32;
-        (*fact).reserved = 0;
+        (*fact).uid = bpf_get_current_uid_gid() as u32;
         send(hook, slot, size_of::<Cgroup>() + bytes, Wake::Yes);
     }
     0

@@ -1,5 +1,6 @@
 //! Wires the rooms and shuts them down; the one place that spawns.
 
+mod error;
 mod hands;
 
 use std::{
@@ -8,10 +9,9 @@ use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::{self, ExitCode},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use rustix::{
     system::uname,
@@ -23,6 +23,7 @@ use tokio::{
     time::sleep,
 };
 
+pub use self::error::AgentError;
 use self::hands::Hands;
 use crate::{
     cli::trace::Settings,
@@ -44,24 +45,25 @@ use crate::{
 pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Shows operations until the settings, a signal or the reader of the output end it.
-pub fn trace(probes: Probes, settings: Settings) -> anyhow::Result<ExitCode> {
+pub fn trace(probes: Probes, settings: Settings) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let duration = settings.duration;
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
-    show.head()?;
+    show.head().map_err(AgentError::Output)?;
     run(probes, Engine::new(process::id(), None), duration, &ready, |effect| match effect {
-        Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation)?, None)),
+        Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
         Effect::Limit(_) => Ok((Flow::On, None)),
     })
 }
 
 /// Limits the disks of pods' volumes until a signal ends it. The limits stay.
-pub fn limit(probes: Probes, policy: Policy, kubelet_dir: PathBuf) -> anyhow::Result<ExitCode> {
+pub fn limit(probes: Probes, policy: Policy, kubelet_dir: PathBuf) -> Result<ExitCode, AgentError> {
     let clock = origin().clock;
     // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
-    let pods = cgroups::scan(Path::new(CGROUP_ROOT))?;
+    let pods = cgroups::scan(Path::new(CGROUP_ROOT), 0)?;
     let namespace = namespaces::mount_namespace(Path::new("/proc"), 1)?;
+    let kubelet_dir = real_kubelet_dir(kubelet_dir);
     let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
     let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
@@ -73,6 +75,24 @@ pub fn limit(probes: Probes, policy: Policy, kubelet_dir: PathBuf) -> anyhow::Re
     })
 }
 
+/// The kernel's paths have no links in them, so the kubelet's directory must not either.
+fn real_kubelet_dir(typed: PathBuf) -> PathBuf {
+    match namespaces::real_directory(Path::new("/proc"), &typed) {
+        Some(real) if real != typed => {
+            note(format_args!("note: {} is {}", typed.display(), real.display()));
+            real
+        }
+        Some(real) => real,
+        None => {
+            note(format_args!(
+                "note: the kubelet's directory {} is not there; it is waited for, but --kubelet-dir may be wrong",
+                typed.display()
+            ));
+            typed
+        }
+    }
+}
+
 /// Takes the ring through the engine until it is time to end; prints what was seen and what was lost.
 ///
 /// `ready` is said when a signal would already end it in order.
@@ -81,15 +101,15 @@ fn run(
     engine: Engine,
     duration: Option<Duration>,
     ready: &str,
-    act: impl FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>,
-) -> anyhow::Result<ExitCode> {
+    act: impl FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>,
+) -> Result<ExitCode, AgentError> {
     let ring = probes.take_ring()?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let counts = runtime.block_on(async {
-        let stream = Stream::new(ring).context("cannot wait for the ring")?;
+        let stream = Stream::new(ring).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         note(ready);
-        Pump { stream, engine, act }.run(signals, duration).await
+        Pump { stream, engine, act, probes: &probes, losses_at: None, dropped: 0 }.run(signals, duration).await
     })?;
     let losses = probes.losses()?;
     let missed = losses.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
@@ -99,25 +119,38 @@ fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// How long after a record the kernel's counters are looked at: a loss is said within a second, and an idle agent
+/// has no timer.
+const LOSSES_AFTER: Duration = Duration::from_millis(500);
+
 /// The one loop.
-struct Pump<A> {
+struct Pump<'a, A> {
     stream: Stream,
     engine: Engine,
     act: A,
+    probes: &'a Probes,
+    /// When to look for losses.
+    losses_at: Option<Instant>,
+    /// Losses that were said.
+    dropped: u64,
 }
 
-impl<A: FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>> Pump<A> {
-    async fn run(&mut self, mut signals: Signals, duration: Option<Duration>) -> anyhow::Result<Counts> {
+impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Pump<'_, A> {
+    async fn run(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
         let mut end = std::pin::pin!(sleep_or_never(duration));
         loop {
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
             let over = tokio::select! {
-                ready = self.stream.ready() => { ready.context("cannot wait for the ring")?; false }
+                ready = self.stream.ready() => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
+                () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
                 () = signals.next() => true,
                 () = &mut end => true,
             };
+            if self.losses_at.is_some_and(|at| at <= Instant::now()) {
+                self.say_losses()?;
+            }
             let due = deadline.is_some_and(|at| at <= boot_ns());
             let flow = if due { self.step(Input::Deadline)? } else { Flow::On };
             if flow == Flow::End || self.drain()? == Flow::End || over {
@@ -127,8 +160,9 @@ impl<A: FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>> Pump<A>
     }
 
     /// Takes what the ring holds now through the engine.
-    fn drain(&mut self) -> anyhow::Result<Flow> {
+    fn drain(&mut self) -> Result<Flow, AgentError> {
         while let Some(record) = self.stream.take() {
+            self.losses_at.get_or_insert_with(|| Instant::now() + LOSSES_AFTER);
             if self.step(Input::Record(&record))? == Flow::End {
                 return Ok(Flow::End);
             }
@@ -136,8 +170,21 @@ impl<A: FnMut(Effect) -> anyhow::Result<(Flow, Option<Input<'static>>)>> Pump<A>
         Ok(Flow::On)
     }
 
+    fn say_losses(&mut self) -> Result<(), AgentError> {
+        self.losses_at = None;
+        let dropped = self.probes.losses()?.dropped;
+        if dropped > self.dropped {
+            note(format_args!(
+                "loss: the ring was full, {} records were dropped ({dropped} in all)",
+                dropped - self.dropped
+            ));
+            self.dropped = dropped;
+        }
+        Ok(())
+    }
+
     /// One input, and what its effects answer.
-    fn step(&mut self, input: Input<'_>) -> anyhow::Result<Flow> {
+    fn step(&mut self, input: Input<'_>) -> Result<Flow, AgentError> {
         let mut effects = VecDeque::from(self.engine.step(input, boot_ns()));
         while let Some(effect) = effects.pop_front() {
             let (flow, answer) = (self.act)(effect)?;
@@ -166,8 +213,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
+    fn new() -> Result<Self, AgentError> {
+        let listen = |kind| signal(kind).map_err(AgentError::Signals);
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 

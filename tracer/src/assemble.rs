@@ -15,6 +15,7 @@ mod ms {
     pub(super) const REMOUNT: u64 = 32;
     pub(super) const BIND: u64 = 4096;
     pub(super) const MOVE: u64 = 8192;
+    pub(super) const REC: u64 = 16384;
     /// `MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED`.
     pub(super) const PROPAGATION: u64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
 }
@@ -52,7 +53,9 @@ impl Assemble {
     pub fn call(&mut self, end: CallEnd) -> Assembled {
         let sections = self.open.remove(&end.id).unwrap_or_default();
         let op = op_of(&end);
-        let complete = sections.iter().all(|section| section.complete);
+        // The mounts below the one that a recursive bind names are not traced yet.
+        let whole = op != Op::Bind || end.flags & ms::REC == 0;
+        let complete = whole && sections.iter().all(|section| section.complete);
         let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
         let effects = traced.then(|| effects(&sections, (op == Op::Umount).then_some(end.target_id)));
         Assembled::Operation(Box::new(Operation {
@@ -112,13 +115,14 @@ fn without_call(sections: &[Section]) -> Assembled {
     }))
 }
 
-/// The effects of sections, direct ones first. `unmounted` is the mount that an unmount was asked for.
+/// The effects of sections: direct ones first, and of these the mount that was asked for. `unmounted` is the mount that an unmount was asked for.
 fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
     let mut effects: Vec<Effect> = sections.iter().flat_map(section_effects).collect();
     if let Some(root) = unmounted {
         mark_propagated(&mut effects, root);
     }
-    effects.sort_by_key(|effect| effect.propagated == Some(true));
+    // An unmount's list begins with the leaves on some kernels and with the root on others.
+    effects.sort_by_key(|effect| (effect.propagated == Some(true), unmounted != Some(effect.mount.id)));
     effects
 }
 

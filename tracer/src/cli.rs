@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::agent::AgentError;
 use crate::host::node::Verdict;
 use crate::output::say::note;
 use crate::probe::{
@@ -41,7 +42,7 @@ pub enum Command {
 }
 
 /// Runs what was typed.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Agent(args) => agent::run(&args),

@@ -60,14 +60,16 @@ pub enum Fact {
     },
     /// A call ends.
     CallEnd(Box<CallEnd>),
-    /// A cgroup was made or removed.
+    /// A cgroup of the v2 hierarchy was made or removed.
     Cgroup {
         /// Which of the two.
         made: bool,
-        /// Its path in its hierarchy, beginning with a slash.
+        /// Its path, beginning with a slash.
         path: Vec<u8>,
-        /// Its id in its hierarchy.
+        /// Its id.
         id: u64,
+        /// Who did it, in the initial user namespace.
+        uid: u32,
     },
 }
 
@@ -88,7 +90,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         kind::CGROUP_MKDIR | kind::CGROUP_RMDIR => {
             let (cgroup, tail) = fixed::<Cgroup>(record)?;
             let path = until_nul(Tail(tail).take(cgroup.path_bytes as usize)?).to_vec();
-            Ok(Fact::Cgroup { made: header.kind == kind::CGROUP_MKDIR, path, id: cgroup.cgroup_id })
+            Ok(Fact::Cgroup { made: header.kind == kind::CGROUP_MKDIR, path, id: cgroup.cgroup_id, uid: cgroup.uid })
         }
         other => Err(DecodeError::Kind(other)),
     }

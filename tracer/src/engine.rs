@@ -6,7 +6,10 @@
 use crate::{
     assemble::{Assemble, Assembled},
     decode::{DecodeError, Fact, decode},
-    limit::limiter::{Inspected, Limiter, Order, Ticket, Written},
+    limit::{
+        limiter::Limiter,
+        order::{Inspected, Order, Ticket, Written},
+    },
     operation::Operation,
     sections::Sections,
 };
@@ -86,12 +89,10 @@ impl Engine {
             Input::Record(record) => {
                 self.counts.records += 1;
                 match decode(record) {
-                    Ok(Fact::Cgroup { made: true, path, .. }) => {
-                        self.limit(|limiter| limiter.cgroup_made(&path, now_ns))
+                    Ok(Fact::Cgroup { made: true, path, id, uid }) => {
+                        self.limit(|limiter| limiter.cgroup_made(&path, id, uid, now_ns))
                     }
-                    Ok(Fact::Cgroup { made: false, path, id }) => {
-                        self.limit(|limiter| limiter.cgroup_removed(&path, id))
-                    }
+                    Ok(Fact::Cgroup { made: false, id, .. }) => self.limit(|limiter| limiter.cgroup_removed(id)),
                     Ok(fact) => {
                         let assembled = self.fact(fact);
                         self.emit(assembled, now_ns)

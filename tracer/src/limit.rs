@@ -6,6 +6,7 @@ pub mod decide;
 pub mod ledger;
 pub mod limiter;
 pub mod limits;
+pub mod order;
 pub mod policy;
 pub mod policy_file;
 pub mod quantity;

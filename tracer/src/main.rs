@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracer::{
     cli::{self, Cli},
-    output::say::note,
+    output::say::{chain, note},
 };
 
 fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(status) => status,
         Err(error) => {
-            note(format_args!("mount-tracer: {error:#}"));
+            note(format_args!("mount-tracer: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }

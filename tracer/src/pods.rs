@@ -5,3 +5,12 @@ pub mod kubelet_path;
 pub mod pod_uid;
 
 pub use pod_uid::PodUid;
+
+/// A pod's own cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodCgroup {
+    /// Its path, as the kernel prints it.
+    pub path: String,
+    /// Its id, which no other cgroup gets in this boot.
+    pub id: u64,
+}

@@ -7,3 +7,4 @@ pub mod btf;
 pub mod hooks;
 pub mod load;
 pub mod refusal;
+pub mod ring;

@@ -8,6 +8,8 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
+use crate::probe::ring::register;
+
 /// The records of the ring.
 pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -16,9 +18,7 @@ pub struct Stream {
 impl Stream {
     /// Registers the ring with the runtime.
     pub fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        // SAFETY: the ring owns its descriptor and keeps it open for as long as it lives, which is as long as `Self`.
-        let ring = unsafe { AsyncFd::register(ring) }?;
-        Ok(Self { ring })
+        Ok(Self { ring: register(ring)? })
     }
 
     /// Waits until the ring has something to read.

@@ -16,6 +16,11 @@ pub(crate) fn guest_binaries() -> Result<Vec<PathBuf>> {
     cargo_executables(&["build", "--release", "--target", GUEST_TARGET, "-p", "tracer", "-p", "xtask"])
 }
 
+/// Builds `mount-tracer` for this machine, beside this program.
+pub(crate) fn native_binary() -> Result<()> {
+    cargo_executables(&["build", "-p", "tracer"]).map(drop)
+}
+
 /// Builds the guest tests (a libtest-mimic harness) and returns the one executable.
 pub(crate) fn guest_tests() -> Result<PathBuf> {
     let arguments = ["test", "--release", "--target", GUEST_TARGET, "-p", "tracer", "--test", "guest", "--no-run"];

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::{build, setup};
+
 /// What can be chosen.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -54,5 +56,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         };
     }
     let seed = options.seed.map_or_else(plan::seed_from_clock, Ok).context("choosing a seed")?;
-    if options.native { story::run(seed, options.disk.as_deref()) } else { guest::run(&options.kernel, seed) }
+    if !options.native {
+        return guest::run(&options.kernel, seed);
+    }
+    // Started by cargo, it shows what the sources say; in a guest there is no cargo, and the binary is in PATH.
+    if std::env::var_os("CARGO").is_some() {
+        setup::ensure_toolchain()?;
+        build::native_binary()?;
+    }
+    story::run(seed, options.disk.as_deref())
 }

@@ -9,7 +9,8 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 15] = [
+const PURE: [&str; 21] = [
+    "tracer/src/clock",
     "tracer/src/engine",
     "tracer/src/decode",
     "tracer/src/sections",
@@ -20,11 +21,16 @@ const PURE: [&str; 15] = [
     "tracer/src/explain",
     "tracer/src/mirror",
     "tracer/src/pods/cgroup_path",
+    "tracer/src/pods/kubelet_path",
+    "tracer/src/pods/pod_uid",
     "tracer/src/pods/runtimes",
     "tracer/src/limit/policy",
     "tracer/src/limit/quantity",
     "tracer/src/limit/decide",
     "tracer/src/limit/ledger",
+    "tracer/src/limit/limiter",
+    "tracer/src/limit/limits",
+    "tracer/src/limit/order",
 ];
 const IMPURE: [&str; 8] = [
     "std::fs",

@@ -4,13 +4,10 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
-
-use super::boot_ns;
+use super::{AgentError, boot_ns};
 use crate::{
     device::Dev,
     engine::Input,
@@ -19,9 +16,10 @@ use crate::{
         Limits,
         apply::{ApplyError, CgroupRoot, Inspection},
         decide::{Decision, Reason},
-        limiter::{Found, Inspected, Order, Ticket, Written},
+        order::{Found, Inspected, Order, Ticket, Written},
     },
-    output::say::line,
+    output::say::{chain, line},
+    pods::PodCgroup,
 };
 
 /// Does what the limiter orders.
@@ -33,14 +31,14 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    pub(super) fn new(cgroup_root: &Path, kubelet_dir: PathBuf) -> anyhow::Result<Self> {
+    pub(super) fn new(cgroup_root: &Path, kubelet_dir: PathBuf) -> Result<Self, AgentError> {
         let cgroups = CgroupRoot::open(cgroup_root)?;
         let block = Block::new("/sys", "/proc");
         Ok(Self { block, cgroups, kubelet_dir, open: HashMap::new() })
     }
 
     /// Does it; what it answers to the engine.
-    pub(super) fn carry_out(&mut self, order: Order) -> anyhow::Result<Option<Input<'static>>> {
+    pub(super) fn carry_out(&mut self, order: Order) -> Result<Option<Input<'static>>, AgentError> {
         match order {
             Order::Inspect { ticket, cgroup, dev } => {
                 let inspected = self.inspect(ticket, &cgroup, dev);
@@ -61,7 +59,7 @@ impl Hands {
         }
     }
 
-    fn inspect(&mut self, ticket: Ticket, cgroup: &str, dev: Dev) -> Inspected {
+    fn inspect(&mut self, ticket: Ticket, cgroup: &PodCgroup, dev: Dev) -> Inspected {
         let disk = self.block.whole_disk(dev).map_err(|error| (error.kind(), chain(&error)));
         let protected = match &disk {
             Ok(_) => self.block.protected(std::slice::from_ref(&self.kubelet_dir)).map_err(|error| chain(&error)),
@@ -78,8 +76,8 @@ impl Hands {
         Inspected { disk, protected, cgroup }
     }
 
-    fn open(&mut self, ticket: Ticket, cgroup: &str, disk: Dev) -> Result<Found, ApplyError> {
-        let inspection = self.cgroups.inspect(cgroup, None, disk)?;
+    fn open(&mut self, ticket: Ticket, cgroup: &PodCgroup, disk: Dev) -> Result<Found, ApplyError> {
+        let inspection = self.cgroups.inspect(&cgroup.path, cgroup.id, disk)?;
         let found = Found { cgroup_id: inspection.cgroup_id(), current: inspection.current() };
         self.open.insert(ticket, inspection);
         Ok(found)
@@ -94,17 +92,11 @@ impl Hands {
 }
 
 /// One line for a decision. Limits matter more than their report: a reader that has gone away does not end the agent.
-fn report(decision: &Decision) -> anyhow::Result<()> {
-    line(serde_json::to_string(decision).context("cannot write a decision as JSON")?);
+fn report(decision: &Decision) -> Result<(), AgentError> {
+    line(serde_json::to_string(decision).map_err(AgentError::Json)?);
     Ok(())
 }
 
 fn why(error: &ApplyError) -> (Reason, String) {
     (error.reason(), chain(error))
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

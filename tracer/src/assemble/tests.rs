@@ -88,7 +88,14 @@ fn an_unmount_tells_its_tree_from_what_propagated() {
     let end = CallEnd { target_id: 7, ..call(Syscall::Umount, 2, 0) };
     let effects = operation(assemble.call(end)).effects.unwrap();
     let seen: Vec<_> = effects.iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
-    assert_eq!(seen, [(8, Some(false)), (7, Some(false)), (9, Some(true)), (10, Some(true))]);
+    assert_eq!(seen, [(7, Some(false)), (8, Some(false)), (9, Some(true)), (10, Some(true))]);
+}
+
+#[test]
+fn a_recursive_bind_does_not_claim_to_be_whole() {
+    let mut assemble = Assemble::default();
+    assert!(!operation(assemble.call(call(Syscall::Mount, ms::BIND | ms::REC, 0))).complete);
+    assert!(operation(assemble.call(call(Syscall::Mount, ms::BIND, 0))).complete);
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::{agent, limit::policy_file, output::say::note};
+use crate::{
+    agent::{self, AgentError, CGROUP_ROOT},
+    host::node::{self, Verdict},
+    limit::policy_file,
+    output::say::{chain, note},
+};
 
 /// Flags of `agent`.
 #[derive(Debug, clap::Args)]
@@ -16,23 +21,31 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     let policy = match policy_file::load(&args.policy) {
         Ok(policy) => policy,
         Err(error) => {
-            note(format_args!("mount-tracer: {:#}", anyhow::Error::new(error)));
+            note(format_args!("mount-tracer: {}", chain(&error)));
             return Ok(ExitCode::from(super::EXIT_USAGE));
         }
     };
+    let limits: Vec<Verdict> = [node::pid_namespace("/proc".as_ref()), node::cgroup_root(CGROUP_ROOT.as_ref())]
+        .into_iter()
+        .filter(Result::is_err)
+        .collect();
+    if !limits.is_empty() {
+        super::report(&limits, note);
+        note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
+        return Ok(ExitCode::from(super::EXIT_NODE));
+    }
     match super::attach(true) {
         Ok(probes) => agent::limit(probes, policy, args.kubelet_dir.clone()),
         Err(status) => Ok(status),
     }
 }
 
-fn absolute(text: &str) -> anyhow::Result<PathBuf> {
+fn absolute(text: &str) -> Result<PathBuf, String> {
     // Taken apart and put together again, so that `/var/lib/kubelet/` and `/var//lib/kubelet` are the same.
     let path: PathBuf = PathBuf::from(text).components().collect();
-    anyhow::ensure!(path.is_absolute(), "write an absolute path");
-    Ok(path)
+    if path.is_absolute() { Ok(path) } else { Err("write an absolute path".to_owned()) }
 }

@@ -13,6 +13,7 @@ use crate::{
 pub fn run() -> ExitCode {
     let mut verdicts = probes();
     verdicts.push(node::capabilities("/proc/self/status".as_ref()));
+    verdicts.push(node::pid_namespace("/proc".as_ref()));
     verdicts.extend(node::cgroups(CGROUP_ROOT.as_ref()));
     super::report(&verdicts, line);
     if verdicts.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -2,11 +2,13 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::bail;
 use clap::ValueEnum;
 use jiff::SignedDuration;
 
-use crate::{agent, operation::Op};
+use crate::{
+    agent::{self, AgentError},
+    operation::Op,
+};
 
 /// Flags of `trace`.
 #[derive(Debug, clap::Args)]
@@ -18,10 +20,10 @@ pub struct Args {
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
     /// End after this many operations were shown
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = count)]
     count: Option<u64>,
     /// Only operations that touch these mount namespaces, by inode number as in /proc/PID/ns/mnt
-    #[arg(long, value_delimiter = ',', value_name = "INODE")]
+    #[arg(long, value_delimiter = ',', value_name = "INODE", value_parser = inode)]
     mntns: Vec<u32>,
     /// Only these kinds of operation: mount, bind, umount, ...
     #[arg(short, long, value_delimiter = ',', value_parser = event)]
@@ -54,7 +56,7 @@ pub struct Settings {
 }
 
 /// Runs it.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     let settings = Settings {
         output: args.output,
         duration: args.duration,
@@ -68,21 +70,29 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn event(text: &str) -> anyhow::Result<&'static str> {
+fn count(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number from 1 on".to_owned())
+}
+
+fn inode(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "write the number that `readlink /proc/PID/ns/mnt` shows in brackets".to_owned())
+}
+
+fn event(text: &str) -> Result<&'static str, String> {
     match Op::ALL.iter().map(|op| op.name()).find(|name| *name == text) {
         Some(name) => Ok(name),
-        None => bail!("write one of {}", Op::ALL.iter().map(|op| op.name()).collect::<Vec<_>>().join(", ")),
+        None => Err(format!("write one of {}", Op::ALL.iter().map(|op| op.name()).collect::<Vec<_>>().join(", "))),
     }
 }
 
-fn duration(text: &str) -> anyhow::Result<Duration> {
+fn duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok()),
     };
     match parsed {
         Some(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!("write a length of time above zero: 10s, 500ms, 1m30s, or a number of seconds"),
+        _ => Err("write a length of time above zero: 10s, 500ms, 1m30s, or a number of seconds".to_owned()),
     }
 }
 
@@ -102,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_unknown_event_lists_the_known_ones() {
-        assert!(event("mounts").unwrap_err().to_string().contains("mount, bind"));
+        assert!(event("mounts").unwrap_err().contains("mount, bind"));
         assert_eq!(event("umount").unwrap(), "umount");
     }
 }

@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::pods::{PodUid, cgroup_path};
+use crate::pods::{PodCgroup, PodUid, cgroup_path};
 
 /// Levels below the root that are looked at. Pods lie at most four deep below the kubelet's own root, and a node in a
 /// container, as kind's, adds some.
@@ -36,16 +37,17 @@ pub struct Controllers {
     pub passed_on: Vec<String>,
 }
 
-/// Each pod's own cgroup below the root, its path as the kernel prints it. Once, at the agent's start: later ones are
-/// seen when they are made. Nothing below a pod is looked at, and what goes away meanwhile is passed over.
-pub fn scan(root: &Path) -> Result<Vec<(PodUid, String)>, CgroupError> {
+/// Each pod's own cgroup below the root. Once, at the agent's start: later ones are seen when they are made. Nothing below
+/// a pod is looked at, what goes away meanwhile is passed over, and so is what does not belong to `owner` (root, on a
+/// node): a user who was given a part of the hierarchy may give a cgroup there any name.
+pub fn scan(root: &Path, owner: u32) -> Result<Vec<(PodUid, PodCgroup)>, CgroupError> {
     let mut pods = Vec::new();
     let mut pending = vec![(String::new(), 0)];
     while let Some((parent, depth)) = pending.pop() {
-        for name in children(root, &parent)? {
+        for (name, id) in children(root, &parent, owner)? {
             let path = format!("{parent}/{name}");
             match cgroup_path::pod_of(&path) {
-                Some(uid) => pods.push((uid, path)),
+                Some(uid) => pods.push((uid, PodCgroup { path, id })),
                 None if depth + 1 < DEEPEST => pending.push((path, depth + 1)),
                 None => {}
             }
@@ -55,29 +57,28 @@ pub fn scan(root: &Path) -> Result<Vec<(PodUid, String)>, CgroupError> {
     Ok(pods)
 }
 
-/// The names of the cgroups in a cgroup. A name that is not UTF-8 belongs to no pod.
-fn children(root: &Path, parent: &str) -> Result<Vec<String>, CgroupError> {
+/// The names and ids of the owner's cgroups in a cgroup. A name that is not UTF-8 belongs to no pod.
+fn children(root: &Path, parent: &str, owner: u32) -> Result<Vec<(String, u64)>, CgroupError> {
     let dir = below(root, parent);
+    let failed = |source| CgroupError::Io { operation: "list", path: dir.clone(), source };
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(source) if !parent.is_empty() && is_gone(&source) => return Ok(Vec::new()),
-        Err(source) => {
-            return Err(CgroupError::Io { operation: "list", path: dir, source });
-        }
+        Err(source) => return Err(failed(source)),
     };
-    let mut names = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(source) if is_gone(&source) => break,
-            Err(source) => {
-                return Err(CgroupError::Io { operation: "list", path: dir, source });
+        // Entries of `read_dir` are not followed when they are links.
+        match entry.and_then(|entry| Ok((entry.metadata()?, entry.file_name()))) {
+            Ok((metadata, name)) if metadata.is_dir() && metadata.uid() == owner => {
+                found.extend(name.into_string().ok().map(|name| (name, metadata.ino())));
             }
-        };
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        names.extend(entry.file_name().into_string().ok().filter(|_| is_dir));
+            Ok(_) => {}
+            Err(source) if is_gone(&source) => {}
+            Err(source) => return Err(failed(source)),
+        }
     }
-    Ok(names)
+    Ok(found)
 }
 
 /// What a cgroup may control; its path as the kernel prints it.
@@ -125,8 +126,11 @@ mod tests {
         }
         fs::write(root.path().join("cgroup.procs"), "1\n").unwrap();
         symlink(".", root.path().join("loop")).unwrap();
-        let expected = [(PodUid::parse(A).unwrap(), slice), (PodUid::parse(B).unwrap(), plain)];
-        assert_eq!(scan(root.path()).unwrap(), expected);
+        let cgroup = |path: String| PodCgroup { id: fs::metadata(below(root.path(), &path)).unwrap().ino(), path };
+        let expected = [(PodUid::parse(A).unwrap(), cgroup(slice)), (PodUid::parse(B).unwrap(), cgroup(plain))];
+        let me = rustix::process::geteuid().as_raw();
+        assert_eq!(scan(root.path(), me).unwrap(), expected);
+        assert_eq!(scan(root.path(), me + 1).unwrap(), [], "they are not theirs");
     }
 
     #[test]
@@ -134,7 +138,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("none");
         let expected = format!("cannot list {}/; mount cgroup v2 there, or name the place where it is", path.display());
-        assert_eq!(scan(&path).unwrap_err().to_string(), expected);
+        assert_eq!(scan(&path, 0).unwrap_err().to_string(), expected);
     }
 
     #[test]

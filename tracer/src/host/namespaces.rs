@@ -1,7 +1,12 @@
 //! Mount namespaces as /proc names them. The root of /proc is injected.
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{
+    fs, io,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use thiserror::Error;
 
 /// Why a namespace could not be named.
@@ -36,6 +41,17 @@ pub fn mount_namespace(proc: &Path, pid: u32) -> Result<u32, NamespaceError> {
     let text = link.to_string_lossy().into_owned();
     let number = text.strip_prefix("mnt:[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
     number.ok_or(NamespaceError::Understand { path, text })
+}
+
+/// A directory as pid 1's kernel paths name it, without links; `None` when it is not there yet.
+///
+/// Opened within pid 1's root, where absolute links mean what they mean to the kubelet.
+pub fn real_directory(proc: &Path, directory: &Path) -> Option<PathBuf> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(proc.join("1/root"), flags, Mode::empty()).ok()?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&root, directory, flags | OFlags::DIRECTORY, Mode::empty(), resolve).ok()?;
+    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a node must allow beyond the probes: capabilities, and cgroup v2 with `io` handed down to the pods. Reads; the
 //! roots are injected.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::statfs;
 
@@ -11,6 +11,10 @@ use crate::probe::refusal::Finding;
 /// What is there, or what is missing.
 pub type Verdict = Result<String, Finding>;
 
+/// The inode number of a hierarchy's root, which is its id (`cgroup_id`, Linux 5.5 and newer).
+const ROOT_CGROUP: u64 = 1;
+/// The initial pid namespace's inode number: `PROC_PID_INIT_INO` of `linux/proc_ns.h`.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
@@ -43,17 +47,47 @@ pub fn capabilities(status: &Path) -> Verdict {
     })
 }
 
+/// Whether this process sees the node's own processes: its mount table, its root and its swaps are read through pid 1.
+pub fn pid_namespace(proc: &Path) -> Verdict {
+    let link = fs::read_link(proc.join("self/ns/pid")).unwrap_or_default();
+    if link.as_os_str() == INITIAL_PID_NAMESPACE {
+        return Ok("pid namespace: the node's own".to_owned());
+    }
+    Err(Finding {
+        subject: "pid namespace".to_owned(),
+        why:
+            "this process is in a pid namespace of its own, where pid 1 is not the node's: which disks the node needs \
+              cannot be told"
+                .to_owned(),
+        remedy: "run the agent with hostPID: true, or outside of a container".to_owned(),
+    })
+}
+
+/// Whether this is the root of the node's cgroup v2 hierarchy.
+pub fn cgroup_root(root: &Path) -> Verdict {
+    let refused =
+        |why: String, remedy: &str| Err(Finding { subject: "cgroup v2".to_owned(), why, remedy: remedy.to_owned() });
+    if !statfs(root).is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC) {
+        return refused(
+            format!("{} is not cgroup v2; limits need it, tracing does not", root.display()),
+            "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup2 none /sys/fs/cgroup",
+        );
+    }
+    if !fs::metadata(root).is_ok_and(|root| root.ino() == ROOT_CGROUP) {
+        return refused(
+            format!("{} is not the root of the node's hierarchy, so that pods lie elsewhere", root.display()),
+            "give the agent the host's /sys/fs/cgroup, mounted writable",
+        );
+    }
+    Ok(format!("cgroup v2: mounted at {}", root.display()))
+}
+
 /// cgroup v2, and `io` from its root down to the pods.
 pub fn cgroups(root: &Path) -> Vec<Verdict> {
-    if !statfs(root).is_ok_and(|fs| fs.f_type == CGROUP2_MAGIC) {
-        return vec![Err(Finding {
-            subject: "cgroup v2".to_owned(),
-            why: format!("{} is not cgroup v2; limits need it, tracing does not", root.display()),
-            remedy: "boot with systemd.unified_cgroup_hierarchy=1, or mount it: mount -t cgroup2 none /sys/fs/cgroup"
-                .to_owned(),
-        })];
+    let mut verdicts = vec![cgroup_root(root)];
+    if verdicts[0].is_err() {
+        return verdicts;
     }
-    let mut verdicts = vec![Ok(format!("cgroup v2: mounted at {}", root.display()))];
     match cgroups::controllers(root, "/") {
         Ok(controllers) if controllers.available.iter().any(|name| name == "io") => verdicts.extend(handed_down(root)),
         Ok(_) => verdicts.push(Err(Finding {
@@ -71,11 +105,11 @@ pub fn cgroups(root: &Path) -> Vec<Verdict> {
 
 /// `io` in `cgroup.subtree_control` of every cgroup above a pod.
 fn handed_down(root: &Path) -> Vec<Verdict> {
-    let pods = match cgroups::scan(root) {
+    let pods = match cgroups::scan(root, 0) {
         Ok(pods) => pods,
         Err(error) => return vec![Err(unreadable(&error))],
     };
-    let above: BTreeSet<&str> = pods.iter().flat_map(|(_, path)| ancestors(path)).chain(["/"]).collect();
+    let above: BTreeSet<&str> = pods.iter().flat_map(|(_, cgroup)| ancestors(&cgroup.path)).chain(["/"]).collect();
     let lacking: Vec<Verdict> = above.iter().filter_map(|path| lacks_io(root, path)).map(Err).collect();
     if lacking.is_empty() {
         return vec![Ok(match pods.len() {
@@ -136,6 +170,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let verdicts = cgroups(dir.path());
         assert!(verdicts[0].as_ref().unwrap_err().why.contains("is not cgroup v2"));
+    }
+
+    #[test]
+    fn a_pid_namespace_of_its_own_is_said() {
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir_all(proc.path().join("self/ns")).unwrap();
+        let link = proc.path().join("self/ns/pid");
+        std::os::unix::fs::symlink("pid:[4026532201]", &link).unwrap();
+        assert!(pid_namespace(proc.path()).is_err());
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("pid:[4026531836]", &link).unwrap();
+        assert!(pid_namespace(proc.path()).is_ok());
     }
 
     #[test]

@@ -47,16 +47,16 @@ impl CgroupRoot {
         Ok(Self { dir })
     }
 
-    /// Opens a pod's cgroup, its path as the kernel prints it, and reads what it has for the disk. With an `expected`
-    /// id, a cgroup that merely has the same path is refused.
-    pub fn inspect(&self, cgroup: &str, expected: Option<u64>, disk: Dev) -> Result<Inspection, ApplyError> {
+    /// Opens a pod's cgroup, its path as the kernel prints it, and reads what it has for the disk. A cgroup that merely
+    /// has the same path, and not the `expected` id, is refused.
+    pub fn inspect(&self, cgroup: &str, expected: u64, disk: Dev) -> Result<Inspection, ApplyError> {
         let relative = cgroup.trim_start_matches('/');
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let dir = open_beneath(&self.dir, relative, flags).map_err(|errno| ApplyError::opening(cgroup, errno))?;
         // 64-bit inode numbers of kernfs are the cgroup ids (Linux 5.5 and newer).
         let stat = rustix::fs::fstat(&dir).map_err(|errno| ApplyError::opening(cgroup, errno))?;
         let cgroup_id = stat.st_ino;
-        if let Some(expected) = expected.filter(|expected| *expected != cgroup_id) {
+        if expected != cgroup_id {
             return Err(ApplyError::AnotherCgroup { cgroup: cgroup.to_owned(), expected, found: cgroup_id });
         }
         let mut inspection = Inspection { dir, cgroup: cgroup.to_owned(), cgroup_id, disk, current: None };

@@ -15,15 +15,14 @@ use super::{
     Limits,
     decide::{Decision, Outcome, Question, Reason, Verdict, decide, without_pod},
     ledger::{Key, Ledger},
+    order::{Found, Inspected, Order, Ticket, Written},
     policy::{Policy, VolumeRef},
 };
 use crate::{
     clock::Clock,
     correlate::{Kubelet, Sighting, sightings},
-    device::Dev,
-    host::{Disk, NoDisk},
     operation::{EffectKind, Operation},
-    pods::{PodUid, cgroup_path::pod_of},
+    pods::{PodCgroup, PodUid, cgroup_path::pod_of},
     waiting::Waiting,
 };
 
@@ -32,67 +31,10 @@ use crate::{
 const LOOKS: u32 = 10;
 const FIRST_LOOK_NS: u64 = 1_000_000;
 
-/// Names one attempt at one volume.
-pub type Ticket = u64;
-
-/// What the node says about a cgroup and a device.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// The whole disk, or why there is none, and what to tell the user of it.
-    pub disk: Result<Disk, (NoDisk, String)>,
-    /// Disks that are never limited, and why.
-    pub protected: Result<BTreeMap<Dev, String>, String>,
-    /// The cgroup, or why it cannot be limited; `None` when the disk is refused anyway.
-    pub cgroup: Option<Result<Found, (Reason, String)>>,
-}
-
-/// What was found in a cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The cgroup's id.
-    pub cgroup_id: u64,
-    /// What `io.max` says for the disk.
-    pub current: Option<Limits>,
-}
-
-/// How a write ended.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// What was read back, or why it failed.
-    pub in_force: Result<Limits, (Reason, String)>,
-    /// When it was read back, `CLOCK_BOOTTIME` in nanoseconds.
-    pub read_back_ns: u64,
-}
-
-/// What the limiter wants done.
-#[derive(Clone, Debug)]
-pub enum Order {
-    /// Look at a pod's cgroup and at a volume's disk.
-    Inspect {
-        /// The attempt.
-        ticket: Ticket,
-        /// The cgroup's path.
-        cgroup: String,
-        /// The volume's device.
-        dev: Dev,
-    },
-    /// Write limits where the attempt looked.
-    Write {
-        /// The attempt.
-        ticket: Ticket,
-        /// What to write.
-        limits: Limits,
-    },
-    /// The attempt is over: let go of what it holds.
-    Close(Ticket),
-    /// Tell the user.
-    Decide(Box<Decision>),
-}
-
 #[derive(Debug)]
 struct Attempt {
     sighting: Sighting,
-    cgroup: String,
+    cgroup: PodCgroup,
     rule: String,
     wanted: Limits,
     /// Looks so far at a cgroup that was announced; `None` for one that was known before.
@@ -115,7 +57,7 @@ pub struct Limiter {
     policy: Policy,
     kubelet: Kubelet,
     clock: Clock,
-    pods: BTreeMap<PodUid, String>,
+    pods: BTreeMap<PodUid, PodCgroup>,
     waiting: Waiting,
     ledger: Ledger,
     attempts: HashMap<Ticket, Attempt>,
@@ -124,7 +66,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// `pods` are the cgroups of the pods that are there already.
-    pub fn new(policy: Policy, kubelet: Kubelet, clock: Clock, pods: Vec<(PodUid, String)>) -> Self {
+    pub fn new(policy: Policy, kubelet: Kubelet, clock: Clock, pods: Vec<(PodUid, PodCgroup)>) -> Self {
         Self {
             policy,
             kubelet,
@@ -143,35 +85,42 @@ impl Limiter {
             .into_iter()
             .flat_map(|sighting| match sighting.kind {
                 EffectKind::Attach => self.begin(sighting, now_ns),
-                EffectKind::Detach => {
-                    self.waiting.forget(&sighting.path);
-                    Vec::new()
-                }
+                EffectKind::Detach => self.unmounted(&sighting.path),
             })
             .collect()
     }
 
-    /// A cgroup was made.
-    pub fn cgroup_made(&mut self, path: &[u8], now_ns: u64) -> Vec<Order> {
+    /// A cgroup was made, by whom. Only root's are believed: a user who was given a part of the hierarchy may give a
+    /// cgroup there any name. The first of a pod's name is the pod's until it is removed.
+    pub fn cgroup_made(&mut self, path: &[u8], id: u64, uid: u32, now_ns: u64) -> Vec<Order> {
         let Some((pod, path)) = str::from_utf8(path).ok().and_then(|path| Some((pod_of(path)?, path))) else {
             return Vec::new();
         };
-        self.pods.insert(pod.clone(), path.to_owned());
+        if uid != 0 || self.pods.contains_key(&pod) {
+            return Vec::new();
+        }
+        let cgroup = PodCgroup { path: path.to_owned(), id };
+        self.pods.insert(pod.clone(), cgroup.clone());
         for sighting in self.waiting.take(&pod) {
-            self.attempt(sighting, path.to_owned(), Some(0), Some(now_ns + FIRST_LOOK_NS));
+            self.attempt(sighting, cgroup.clone(), Some(0), Some(now_ns + FIRST_LOOK_NS));
         }
         Vec::new()
     }
 
     /// A cgroup was removed, and with it all that was limited there.
-    pub fn cgroup_removed(&mut self, path: &[u8], id: u64) -> Vec<Order> {
-        if let Some((pod, path)) = str::from_utf8(path).ok().and_then(|path| Some((pod_of(path)?, path)))
-            && self.pods.get(&pod).is_some_and(|known| known == path)
-        {
-            self.pods.remove(&pod);
-            self.ledger.forget_cgroup(id);
-        }
+    pub fn cgroup_removed(&mut self, id: u64) -> Vec<Order> {
+        self.pods.retain(|_, cgroup| cgroup.id != id);
+        self.ledger.forget_cgroup(id);
         Vec::new()
+    }
+
+    /// A volume is not used there any more: what was still to be done for it is not.
+    fn unmounted(&mut self, path: &[u8]) -> Vec<Order> {
+        self.waiting.forget(path);
+        self.attempts
+            .extract_if(|_, attempt| attempt.sighting.path == path)
+            .map(|(ticket, _)| Order::Close(ticket))
+            .collect()
     }
 
     /// The node has answered an [`Order::Inspect`].
@@ -283,7 +232,7 @@ impl Limiter {
     fn attempt(
         &mut self,
         sighting: Sighting,
-        cgroup: String,
+        cgroup: PodCgroup,
         looks: Option<u32>,
         look_at_ns: Option<u64>,
     ) -> Option<Order> {
@@ -350,7 +299,7 @@ impl Limiter {
             pod_uid: attempt.sighting.pod_uid,
             volume: attempt.sighting.volume,
             disk: Some(attempt.place.map_or(attempt.sighting.dev, |place| place.key.disk)),
-            cgroup: Some(attempt.cgroup),
+            cgroup: Some(attempt.cgroup.path),
             decision,
             reason,
             rule: Some(attempt.rule),

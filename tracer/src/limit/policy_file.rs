@@ -38,7 +38,7 @@ fn open(path: &Path) -> Result<File, PolicyError> {
     opened.map(File::from).map_err(io::Error::from).map_err(|source| {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::NotFound => PolicyError::Missing { path, source },
+            io::ErrorKind::NotFound => PolicyError::Missing { path },
             _ => PolicyError::Unreadable { operation: "open", path, source },
         }
     })
@@ -47,7 +47,6 @@ fn open(path: &Path) -> Result<File, PolicyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::error::Error as _;
     use std::fs;
 
     fn message(path: &Path) -> String {
@@ -77,7 +76,6 @@ mod tests {
             message(&path),
             format!("cannot open the policy {shown}/none: there is no such file; create it, or name another")
         );
-        assert!(load(&path).unwrap_err().source().is_some());
         rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
             .unwrap();
         assert!(message(&dir.path().join("pipe")).contains("not a regular file"));

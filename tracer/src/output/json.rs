@@ -55,7 +55,7 @@ pub fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
         "effects": operation.effects.as_ref().map(|effects| {
             effects.iter().take(MAX_EFFECTS).map(effect).collect::<Vec<_>>()
         }),
-        "effects_total": operation.effects.as_ref().map(Vec::len),
+        "effects_total": operation.effects.as_ref().filter(|_| operation.complete).map(Vec::len),
     })
 }
 
@@ -240,5 +240,7 @@ mod tests {
         let value = operation(&origin(), 1, &many);
         assert_eq!(value["effects"].as_array().map(Vec::len), Some(MAX_EFFECTS));
         assert_eq!(value["effects_total"], MAX_EFFECTS + 5);
+        many.complete = false;
+        assert_eq!(operation(&origin(), 1, &many)["effects_total"], Value::Null, "nobody counted them all");
     }
 }

@@ -1,6 +1,7 @@
 //! OUT: single lines to the user. A reader that has gone away is no reason to fail: `eprintln!` would panic.
 
 use std::{
+    error::Error,
     fmt::Display,
     io::{self, Write as _},
 };
@@ -13,4 +14,10 @@ pub fn note(line: impl Display) {
 /// A line on the standard output.
 pub fn line(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

@@ -2,8 +2,6 @@
 
 use std::io::{self, ErrorKind, Write as _};
 
-use anyhow::Context as _;
-
 use super::{
     json::{self, Origin},
     table::Table,
@@ -39,7 +37,7 @@ impl Show {
     }
 
     /// What stands above the first operation.
-    pub fn head(&mut self) -> anyhow::Result<Flow> {
+    pub fn head(&mut self) -> io::Result<Flow> {
         match self.settings.output {
             Output::Table => self.print(&[self.table.head()]),
             Output::Json => Ok(Flow::On),
@@ -47,7 +45,7 @@ impl Show {
     }
 
     /// Prints an operation, unless it is filtered.
-    pub fn operation(&mut self, seq: u64, operation: &Operation) -> anyhow::Result<Flow> {
+    pub fn operation(&mut self, seq: u64, operation: &Operation) -> io::Result<Flow> {
         if !self.wants(operation) {
             return Ok(Flow::On);
         }
@@ -63,11 +61,11 @@ impl Show {
     }
 
     /// A reader that has gone away (`| head`) is a quiet end.
-    fn print(&mut self, lines: &[String]) -> anyhow::Result<Flow> {
+    fn print(&mut self, lines: &[String]) -> io::Result<Flow> {
         for line in lines {
             match writeln!(self.out, "{line}") {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Flow::End),
-                written => written.context("cannot write to the standard output")?,
+                written => written?,
             }
         }
         Ok(Flow::On)

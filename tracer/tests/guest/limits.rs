@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("limits::two_volumes_on_one_disk_get_the_smaller", two_volumes_on_one_disk_get_the_smaller),
         trial("limits::observe_writes_nothing", observe_writes_nothing),
         trial("limits::another_kubelet_directory", another_kubelet_directory),
+        trial("limits::a_linked_kubelet_directory", a_linked_kubelet_directory),
     ]
 }
 
@@ -114,6 +115,22 @@ fn another_kubelet_directory() -> Result<()> {
     let mounted = disk.mount(&volume.path)?;
     expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
     agent.stop()?;
+    mounted.unmount()
+}
+
+/// The kernel's paths have no links in them.
+fn a_linked_kubelet_directory() -> Result<()> {
+    let (disk, pod) = (Disk::get()?, Pod::running(Driver::Systemd)?);
+    let kubelet = ground::directory("kubelet-data")?;
+    let link = kubelet.with_file_name("kubelet-link");
+    std::os::unix::fs::symlink(&kubelet, &link)?;
+    let volume = pod.volume_below(&kubelet, "pvc-behind-a-link")?;
+    let flags = ["--kubelet-dir", &link.to_string_lossy()];
+    let mut agent = Agent::start_with("enforce", &[LIMITS.rule(&volume.name)], &flags)?;
+    let mounted = disk.mount(&volume.path)?;
+    expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
+    agent.stop()?;
+    std::fs::remove_file(&link)?;
     mounted.unmount()
 }
 

@@ -1,20 +1,25 @@
 //! What the agent does not limit, why, and that nothing was written; each with the twin that is limited.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 
 use super::actor::Actor;
 use super::disk::Disk;
 use super::ground::{self, Mounted};
 use super::limits::expect_applied;
-use super::node::{Agent, Driver, Limits, Pod, expect_io_max};
+use super::node::{Agent, Driver, Limits, Pod, cgroup_root, expect_io_max};
+use super::program;
 use super::trial::trial;
 
 const LIMITS: Limits = Limits { rbps: Some(5 << 20), wbps: Some(3 << 20), riops: Some(700), wiops: Some(300) };
 /// The container runtime's directory; the disk below it carries every image and every log of the node.
 const RUNTIME: &str = "/var/lib/containerd";
+/// A user without any right.
+const NOBODY: u32 = 65534;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -23,7 +28,52 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("refusals::protected_disk", protected_disk),
         trial("refusals::foreign_limit", foreign_limit),
         trial("refusals::another_mount_namespace", another_mount_namespace),
+        trial("refusals::a_users_own_cgroup_of_a_pods_name", a_users_own_cgroup_of_a_pods_name),
+        trial("refusals::a_pid_namespace_of_its_own", a_pid_namespace_of_its_own),
     ]
+}
+
+/// A user who was given a part of the hierarchy makes a cgroup of the pod's name there, before the agent's start and
+/// again after it. The twin is the pod itself: it is limited all the same.
+fn a_users_own_cgroup_of_a_pods_name() -> Result<()> {
+    let (disk, pod) = (Disk::get()?, Pod::running(Driver::Cgroupfs)?);
+    let volume = pod.volume("pvc-coveted")?;
+    let delegated = cgroup_root()?.join("delegated");
+    ground::make_directory(&delegated)?;
+    std::os::unix::fs::chown(&delegated, Some(NOBODY), Some(NOBODY))?;
+    let name = Path::new(&pod.cgroup()).file_name().context("a cgroup has a name")?.to_owned();
+    let fake = delegated.join("kubepods").join(name);
+    let make = || Command::new("mkdir").arg("-p").arg(&fake).uid(NOBODY).gid(NOBODY).status();
+    ensure!(make()?.success(), "the user cannot make {}", fake.display());
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name)])?;
+    std::fs::remove_dir(&fake)?;
+    ensure!(make()?.success(), "the user cannot make {} again", fake.display());
+    let mounted = disk.mount(&volume.path)?;
+    expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
+    agent.stop()?;
+    mounted.unmount()?;
+    for path in [fake.as_path(), &delegated.join("kubepods"), &delegated] {
+        std::fs::remove_dir(path)?;
+    }
+    Ok(())
+}
+
+/// There pid 1 is not the node's, and nobody can tell which disks the node needs. Its twin is every other trial here.
+fn a_pid_namespace_of_its_own() -> Result<()> {
+    let policy = ground::directory("pid-namespace")?.join("policy.yaml");
+    ground::write_file(&policy, "rules: []\n")?;
+    let agent = program::command(&[]);
+    let output = Command::new("unshare")
+        .args(["-p", "-f"])
+        .arg(agent.get_program())
+        .args(["agent", "--policy"])
+        .arg(&policy)
+        .output()
+        .context("cannot run unshare")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3), "ended with {}: {said}", output.status);
+    ensure!(said.contains("FAIL pid namespace") && said.contains("hostPID: true"), "it said: {said}");
+    Ok(())
 }
 
 fn no_such_pod() -> Result<()> {

@@ -33,6 +33,10 @@ impl Tree {
         self.dir.path().join(POD.trim_start_matches('/'))
     }
 
+    fn id(&self) -> u64 {
+        fs::metadata(self.pod()).unwrap().ino()
+    }
+
     fn root(&self) -> CgroupRoot {
         CgroupRoot::open(self.dir.path()).unwrap()
     }
@@ -41,7 +45,7 @@ impl Tree {
 #[test]
 fn look_write_and_read_back() {
     let tree = Tree::new(Some(""));
-    let mut inspection = tree.root().inspect(POD, None, SDB).unwrap();
+    let mut inspection = tree.root().inspect(POD, tree.id(), SDB).unwrap();
     assert_eq!(inspection.current(), None);
     assert_eq!(inspection.cgroup(), POD);
     assert_eq!(inspection.cgroup_id(), fs::metadata(tree.pod()).unwrap().ino());
@@ -54,18 +58,18 @@ fn look_write_and_read_back() {
 #[test]
 fn only_the_line_of_the_disk_counts() {
     let tree = Tree::new(Some("8:0 rbps=1 wbps=max riops=max wiops=max\n8:16 rbps=max wbps=max riops=7 wiops=max\n"));
-    let inspection = tree.root().inspect(POD, None, SDB).unwrap();
+    let inspection = tree.root().inspect(POD, tree.id(), SDB).unwrap();
     assert_eq!(inspection.current(), Some(Limits { read_iops: Some(7), ..Limits::NONE }));
-    let other = tree.root().inspect(POD, None, Dev { major: 8, minor: 32 }).unwrap();
+    let other = tree.root().inspect(POD, tree.id(), Dev { major: 8, minor: 32 }).unwrap();
     assert_eq!(other.current(), None);
 }
 
 #[test]
 fn the_id_must_be_the_expected_one() {
     let tree = Tree::new(Some(""));
-    let id = fs::metadata(tree.pod()).unwrap().ino();
-    assert!(tree.root().inspect(POD, Some(id), SDB).is_ok());
-    let error = tree.root().inspect(POD, Some(id + 1), SDB).unwrap_err();
+    let id = tree.id();
+    assert!(tree.root().inspect(POD, id, SDB).is_ok());
+    let error = tree.root().inspect(POD, id + 1, SDB).unwrap_err();
     assert_eq!(error.reason(), Reason::CgroupGone);
     let message =
         format!("the cgroup {POD} has the id {id} instead of {}: it was made anew; wait for its own mounts", id + 1);
@@ -81,7 +85,7 @@ fn nothing_leads_out_of_the_root() {
     fs::remove_file(tree.pod().join("io.max")).unwrap();
     symlink(outside.pod().join("io.max"), tree.pod().join("io.max")).unwrap();
     for path in ["/link", "/inside", "/..", "/kubepods/../../etc", POD] {
-        let error = tree.root().inspect(path, None, SDB).unwrap_err();
+        let error = tree.root().inspect(path, tree.id(), SDB).unwrap_err();
         assert_eq!(error.reason(), Reason::IoMaxUnreadable, "{path}: {error}");
     }
 }
@@ -89,8 +93,8 @@ fn nothing_leads_out_of_the_root() {
 #[test]
 fn a_missing_cgroup_and_a_missing_controller_differ() {
     let tree = Tree::new(None);
-    assert_eq!(tree.root().inspect("/none", None, SDB).unwrap_err().reason(), Reason::CgroupGone);
-    let error = tree.root().inspect(POD, None, SDB).unwrap_err();
+    assert_eq!(tree.root().inspect("/none", 0, SDB).unwrap_err().reason(), Reason::CgroupGone);
+    let error = tree.root().inspect(POD, tree.id(), SDB).unwrap_err();
     assert_eq!(error.reason(), Reason::IoControllerOff);
     let message = format!(
         "cannot read io.max of {POD} for the disk 8:16: the io controller is off there; write +io to \
@@ -99,13 +103,13 @@ fn a_missing_cgroup_and_a_missing_controller_differ() {
     assert_eq!(error.to_string(), message);
     assert!(error.source().is_some());
     fs::remove_file(tree.pod().join("cgroup.controllers")).unwrap();
-    assert_eq!(tree.root().inspect(POD, None, SDB).unwrap_err().reason(), Reason::CgroupGone);
+    assert_eq!(tree.root().inspect(POD, tree.id(), SDB).unwrap_err().reason(), Reason::CgroupGone);
 }
 
 #[test]
 fn a_cgroup_that_goes_in_between_is_gone() {
     let tree = Tree::new(Some(""));
-    let mut inspection = tree.root().inspect(POD, None, SDB).unwrap();
+    let mut inspection = tree.root().inspect(POD, tree.id(), SDB).unwrap();
     fs::remove_dir_all(tree.pod()).unwrap();
     // Another of the same path: the descriptor still means the first.
     fs::create_dir_all(tree.pod()).unwrap();
@@ -118,7 +122,7 @@ fn a_cgroup_that_goes_in_between_is_gone() {
 fn a_difference_after_the_write_is_said() {
     // A regular file keeps what lies behind the write: a second line for the disk, as no kernel has it.
     let tree = Tree::new(Some("8:16 rbps=max wbps=max riops=max wiops=1\n8:16 rbps=5 wbps=5\n"));
-    let mut inspection = tree.root().inspect(POD, None, SDB).unwrap();
+    let mut inspection = tree.root().inspect(POD, tree.id(), SDB).unwrap();
     let limits = Limits { write_iops: Some(2), ..Limits::NONE };
     let error = inspection.write(limits).unwrap_err();
     assert_eq!(error.reason(), Reason::ReadBackDiffers);

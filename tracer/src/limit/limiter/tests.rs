@@ -4,12 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    device::Dev,
+    host::Disk,
     limit::policy::Mode,
     operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
 };
 
 const POD: &str = "0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
 const CGROUP: &str = "/kubepods/pod0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
+/// The cgroup's id.
+const ID: u64 = 77;
 const DISK: Dev = Dev { major: 259, minor: 0 };
 const LIMIT: Limits = Limits { write_bps: Some(20 << 20), ..Limits::NONE };
 
@@ -22,7 +26,8 @@ fn policy(mode: &str) -> Policy {
 
 fn limiter(mode: &str, pods: &[&str]) -> Limiter {
     let kubelet = Kubelet { directory: b"/var/lib/kubelet".to_vec(), namespace: 1 };
-    let pods = pods.iter().map(|cgroup| (pod_of(cgroup).unwrap(), (*cgroup).to_owned())).collect();
+    let cgroup = |path: &str| PodCgroup { path: path.to_owned(), id: ID };
+    let pods = pods.iter().map(|path| (pod_of(path).unwrap(), cgroup(path))).collect();
     Limiter::new(policy(mode), kubelet, Clock::new(0, 0), pods)
 }
 
@@ -41,7 +46,7 @@ fn healthy(current: Option<Limits>) -> Inspected {
     Inspected {
         disk: Ok(Disk { dev: DISK, name: "nvme0n1".to_owned(), diskseq: Some(3) }),
         protected: Ok(BTreeMap::new()),
-        cgroup: Some(Ok(Found { cgroup_id: 77, current })),
+        cgroup: Some(Ok(Found { cgroup_id: ID, current })),
     }
 }
 
@@ -53,7 +58,7 @@ fn without_cgroup(reason: Reason) -> Inspected {
 fn inspection(orders: &[Order]) -> Ticket {
     match orders {
         [Order::Inspect { ticket, cgroup, dev }] => {
-            assert_eq!((cgroup.as_str(), *dev), (CGROUP, DISK));
+            assert_eq!((cgroup.path.as_str(), cgroup.id, *dev), (CGROUP, ID, DISK));
             *ticket
         }
         other => panic!("no inspection: {other:?}"),
@@ -100,8 +105,8 @@ fn a_volume_waits_for_its_pod_and_is_limited_when_it_comes() {
     let mut limiter = limiter("enforce", &[]);
     let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     assert_eq!(decision(&orders).decision, Outcome::Waiting);
-    assert!(limiter.cgroup_made(b"/kubepods/besteffort", 5).is_empty(), "not the pod's");
-    assert!(limiter.cgroup_made(CGROUP.as_bytes(), 10).is_empty(), "the directory cannot be opened yet");
+    assert!(limiter.cgroup_made(b"/kubepods/besteffort", 3, 0, 5).is_empty(), "not the pod's");
+    assert!(limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 10).is_empty(), "the directory cannot be opened yet");
     assert_eq!(limiter.next_deadline_ns(), Some(10 + FIRST_LOOK_NS));
     let ticket = inspection(&limiter.deadline(10 + FIRST_LOOK_NS));
     let orders = limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 20);
@@ -120,7 +125,7 @@ fn a_pod_that_does_not_come_is_refused_once() {
     let orders = limiter.deadline(60_000_000_000);
     assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::NoSuchPod));
     assert_eq!(limiter.next_deadline_ns(), None);
-    assert!(limiter.cgroup_made(CGROUP.as_bytes(), 0).is_empty());
+    assert!(limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0).is_empty());
     assert_eq!(limiter.next_deadline_ns(), None, "too late");
 }
 
@@ -129,7 +134,7 @@ fn a_volume_that_is_unmounted_while_it_waits_is_forgotten() {
     let mut limiter = limiter("enforce", &[]);
     limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     assert!(limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0).is_empty());
-    limiter.cgroup_made(CGROUP.as_bytes(), 0);
+    limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
     assert!(limiter.deadline(u64::MAX).is_empty(), "its disk is none of the pod's now");
 }
 
@@ -142,18 +147,45 @@ fn a_known_cgroup_that_is_gone_makes_the_volume_wait() {
 }
 
 #[test]
+fn only_roots_cgroup_of_a_pods_name_is_the_pods_and_only_the_first() {
+    const FAKE: &[u8] = b"/user.slice/user-1000/kubepods/pod0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
+    let mut limiter = limiter("enforce", &[]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    limiter.cgroup_made(FAKE, 5, 1000, 0);
+    assert!(limiter.deadline(FIRST_LOOK_NS).is_empty(), "a user's own");
+    limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
+    inspection(&limiter.deadline(FIRST_LOOK_NS));
+    limiter.cgroup_made(FAKE, 5, 0, 0);
+    inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0));
+    limiter.cgroup_removed(5);
+    inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-3"), 0));
+}
+
+#[test]
+fn a_volume_that_is_unmounted_before_its_cgroup_can_be_opened_is_not_limited() {
+    let mut limiter = limiter("enforce", &[]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
+    let ticket = inspection(&limiter.deadline(FIRST_LOOK_NS));
+    limiter.inspected(ticket, &without_cgroup(Reason::IoControllerOff), 0);
+    let orders = limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
+    assert!(matches!(orders[..], [Order::Close(_)]), "{orders:?}");
+    assert!(limiter.deadline(u64::MAX).is_empty());
+}
+
+#[test]
 fn a_removed_cgroup_is_forgotten_with_what_was_written_there() {
     let mut limiter = limiter("enforce", &[CGROUP]);
     let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
     limiter.inspected(ticket, &healthy(None), 0);
     limiter.written(ticket, written(LIMIT), 0);
-    limiter.cgroup_removed(b"/another", 77);
+    limiter.cgroup_removed(ID + 1);
     let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
     assert!(!limiter.inspected(ticket, &healthy(Some(LIMIT)), 0).is_empty(), "it is still known");
-    limiter.cgroup_removed(CGROUP.as_bytes(), 77);
+    limiter.cgroup_removed(ID);
     let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     assert_eq!(decision(&orders).decision, Outcome::Waiting);
-    assert!(limiter.ledger.ours(Key { cgroup_id: 77, disk: DISK, diskseq: Some(3) }).is_none());
+    assert!(limiter.ledger.ours(Key { cgroup_id: ID, disk: DISK, diskseq: Some(3) }).is_none());
 }
 
 #[test]
@@ -216,7 +248,7 @@ proptest! {
             let (orders, may_write) = match step {
                 Step::Mount(n) => (limiter.operation(&operation(EffectKind::Attach, &format!("pvc-{n}")), now), false),
                 Step::Unmount(n) => (limiter.operation(&operation(EffectKind::Detach, &format!("pvc-{n}")), now), false),
-                Step::Cgroup => (limiter.cgroup_made(CGROUP.as_bytes(), now), false),
+                Step::Cgroup => (limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, now), false),
                 Step::Later(ns) => { now += u64::from(ns) * 20; (limiter.deadline(now), false) }
                 Step::Answer { protected, gone, foreign } => {
                     let Some(ticket) = asked.pop() else { continue };

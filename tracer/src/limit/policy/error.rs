@@ -65,9 +65,6 @@ pub enum PolicyError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// What the kernel says.
-        #[source]
-        source: std::io::Error,
     },
     /// A directory, a device, a pipe.
     #[error("cannot read the policy {}: it is not a regular file; name the policy's file in it", path.display())]

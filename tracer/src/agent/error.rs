@@ -1,0 +1,43 @@
+//! What can end the agent.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{
+    host::{cgroups::CgroupError, namespaces::NamespaceError},
+    limit::apply::ApplyError,
+    probe::load::ProbeError,
+};
+
+/// Why `trace` or `agent` ended before it should.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// No runtime.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// No signals.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The ring's descriptor does not wait.
+    #[error("cannot wait for the ring")]
+    Ring(#[source] io::Error),
+    /// The output is full, say.
+    #[error("cannot write to the standard output")]
+    Output(#[source] io::Error),
+    /// A decision is no JSON.
+    #[error("cannot write a decision as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The probes.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The pods' cgroups.
+    #[error(transparent)]
+    Cgroups(#[from] CgroupError),
+    /// The kubelet's namespace.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// The hierarchy that is written to.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
