@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::ground::{self, Mounted};
 use super::operation::Operation;
@@ -15,9 +16,15 @@ use super::trial::trial;
 
 const THREADS: usize = 2;
 const MOUNTS_EACH: usize = 1000;
+const DOUBLINGS: usize = 16;
+/// Ten times what the reader needs for a whole ring under emulation.
+const DRAINED_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("burst::two_thousand_mounts_by_two_threads", two_thousand_mounts_by_two_threads)]
+    vec![
+        trial("burst::two_thousand_mounts_by_two_threads", two_thousand_mounts_by_two_threads),
+        trial("burst::a_section_larger_than_the_ring_leaves_nobody_deaf", larger_than_the_ring),
+    ]
 }
 
 fn two_thousand_mounts_by_two_threads() -> Result<()> {
@@ -42,6 +49,32 @@ fn two_thousand_mounts_by_two_threads() -> Result<()> {
     let (seen, dropped) = (finished.stat("seen")?, finished.stat("dropped")?);
     ensure!(seen == made.len() as u64 + 2 && dropped == 0, "seen={seen} dropped={dropped} of {}", made.len() + 2);
     Ok(())
+}
+
+/// A bind of a shared tree's root below itself propagates to every copy of it and doubles them. The last of these is one
+/// section of more bytes than the ring holds; that its end finds no room must not leave the reader asleep.
+fn larger_than_the_ring() -> Result<()> {
+    let room = ground::directory("doubling")?;
+    // Each fact carries the source; 32,768 of them are 13 MiB.
+    let source = "s".repeat(240);
+    rustix::mount::mount(source.as_str(), &room, "tmpfs", MountFlags::empty(), None)?;
+    let mounted = Mounted::adopt(&room);
+    ground::change(&room, MountPropagationFlags::PRIVATE)?;
+    ground::change(&room, MountPropagationFlags::SHARED)?;
+    let mut trace = Program::trace(&[])?;
+    for number in 0..DOUBLINGS {
+        let target = room.join(number.to_string());
+        ground::make_directory(&target)?;
+        ground::bind(&room, &target)?;
+    }
+    // The sentinel is a later mount, when the ring has been drained: it is seen by a reader that is awake.
+    thread::sleep(DRAINED_AFTER);
+    trace.drain()?;
+    let finished = trace.terminate()?;
+    let dropped = finished.stat("dropped")?;
+    let said = finished.errors.iter().any(|line| line.starts_with("loss:"));
+    ensure!(said == (dropped > 0), "dropped={dropped}, and on the standard error: {:?}", finished.errors);
+    mounted.unmount_with(UnmountFlags::DETACH)
 }
 
 fn targets(room: &Path) -> Result<Vec<Vec<PathBuf>>> {
