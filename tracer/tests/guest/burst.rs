@@ -63,6 +63,10 @@ fn larger_than_the_ring() -> Result<()> {
     ground::change(&room, MountPropagationFlags::SHARED)?;
     let mut trace = Program::trace(&[])?;
     for number in 0..DOUBLINGS {
+        if number + 1 == DOUBLINGS {
+            // A reader that still drains would not need to be woken.
+            thread::sleep(DRAINED_AFTER);
+        }
         let target = room.join(number.to_string());
         ground::make_directory(&target)?;
         ground::bind(&room, &target)?;
