@@ -20,6 +20,7 @@ use rustix::{
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
+    task::yield_now,
     time::sleep,
 };
 
@@ -109,7 +110,9 @@ fn run(
         let stream = Stream::new(ring).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         note(ready);
-        Pump { stream, engine, act, probes: &probes, losses_at: None, dropped: 0 }.run(signals, duration).await
+        Pump { stream, engine, act, probes: &probes, losses_at: None, dropped: 0, more: false }
+            .run(signals, duration)
+            .await
     })?;
     let losses = probes.losses()?;
     let missed = losses.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
@@ -123,6 +126,11 @@ fn run(
 /// has no timer.
 const LOSSES_AFTER: Duration = Duration::from_millis(500);
 
+/// Records that are taken before the loop looks for signals, deadlines and losses again, however many there are.
+const BATCH: usize = 4096;
+/// Batches that a full ring of 8 MiB can hold at most: a record has no less than 48 bytes there.
+const RING_BATCHES: usize = 43;
+
 /// The one loop.
 struct Pump<'a, A> {
     stream: Stream,
@@ -133,6 +141,8 @@ struct Pump<'a, A> {
     losses_at: Option<Instant>,
     /// Losses that were said.
     dropped: u64,
+    /// The ring was not empty when the last batch ended.
+    more: bool,
 }
 
 impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Pump<'_, A> {
@@ -145,6 +155,7 @@ impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Pum
                 ready = self.stream.ready() => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
                 () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
+                () = yield_or_never(self.more) => false,
                 () = signals.next() => true,
                 () = &mut end => true,
             };
@@ -153,20 +164,27 @@ impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Pum
             }
             let due = deadline.is_some_and(|at| at <= boot_ns());
             let flow = if due { self.step(Input::Deadline)? } else { Flow::On };
-            if flow == Flow::End || self.drain()? == Flow::End || over {
+            // At the end all that the ring can hold is still taken, but not what others keep adding.
+            let batches = if over { RING_BATCHES } else { 1 };
+            if flow == Flow::End || self.drain(batches)? == Flow::End || over {
                 return Ok(self.engine.counts());
             }
         }
     }
 
-    /// Takes what the ring holds now through the engine.
-    fn drain(&mut self) -> Result<Flow, AgentError> {
-        while let Some(record) = self.stream.take() {
+    /// Takes what the ring holds now through the engine, at most so many batches.
+    fn drain(&mut self, batches: usize) -> Result<Flow, AgentError> {
+        for _ in 0..batches * BATCH {
+            let Some(record) = self.stream.take() else {
+                self.more = false;
+                return Ok(Flow::On);
+            };
             self.losses_at.get_or_insert_with(|| Instant::now() + LOSSES_AFTER);
             if self.step(Input::Record(&record))? == Flow::End {
                 return Ok(Flow::End);
             }
         }
+        self.more = true;
         Ok(Flow::On)
     }
 
@@ -204,6 +222,10 @@ async fn sleep_or_never(duration: Option<Duration>) {
         Some(duration) => sleep(duration).await,
         None => future::pending().await,
     }
+}
+
+async fn yield_or_never(now: bool) {
+    if now { yield_now().await } else { future::pending().await }
 }
 
 /// SIGINT and SIGTERM.
