@@ -1,15 +1,25 @@
 //! The agent puts the policy's limits on the disk behind a pod's volume: what it says, and what `io.max` then holds.
 
-use anyhow::{Result, ensure};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
 use super::disk::Disk;
 use super::ground;
 use super::node::{Agent, Driver, Limits, Pod, Volume, expect_field, expect_io_max};
+use super::program;
 use super::trial::trial;
 
 const LIMITS: Limits = Limits { rbps: Some(4 << 20), wbps: Some(2 << 20), riops: Some(1000), wiops: Some(500) };
+
+/// A hundred times what it takes under emulation.
+const LIMITED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -22,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("limits::two_volumes_on_one_disk_get_the_smaller", two_volumes_on_one_disk_get_the_smaller),
         trial("limits::observe_writes_nothing", observe_writes_nothing),
         trial("limits::another_kubelet_directory", another_kubelet_directory),
+        trial("limits::an_output_that_takes_nothing_ends_nothing", an_output_that_takes_nothing_ends_nothing),
         trial("limits::a_linked_kubelet_directory", a_linked_kubelet_directory),
     ]
 }
@@ -116,6 +127,35 @@ fn another_kubelet_directory() -> Result<()> {
     expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
     agent.stop()?;
     mounted.unmount()
+}
+
+/// A full or closed log is no reason to leave a disk unlimited: the second limit shows that the agent outlived its first
+/// report.
+fn an_output_that_takes_nothing_ends_nothing() -> Result<()> {
+    let (disk, first, second) = (Disk::get()?, Pod::running(Driver::Systemd)?, Pod::running(Driver::Cgroupfs)?);
+    let (one, two) = (first.volume("pvc-unreported")?, second.volume("pvc-unreported-too")?);
+    let policy = ground::directory("full")?.join("policy.yaml");
+    let rules = [LIMITS.rule(&one.name), LIMITS.rule(&two.name)].concat();
+    ground::write_file(&policy, format!("mode: enforce\nrules:\n{rules}"))?;
+    let full = File::options().write(true).open("/dev/full")?;
+    let mut command = program::command(&["agent", "--policy", &policy.to_string_lossy()]);
+    let mut child = command.stdout(full).stderr(Stdio::piped()).spawn()?;
+    let mut said = BufReader::new(child.stderr.take().context("no pipe")?).lines();
+    ensure!(said.by_ref().map_while(Result::ok).any(|line| line.starts_with("ready")), "the agent was never ready");
+    let line = LIMITS.line(&disk.number()?);
+    let (mounted_one, mounted_two) = (disk.mount(&one.path)?, disk.mount(&two.path)?);
+    for pod in [&first, &second] {
+        let deadline = Instant::now() + LIMITED_WITHIN;
+        while pod.io_max()? != line && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        expect_io_max(pod, &line)?;
+    }
+    ensure!(child.try_wait()?.is_none(), "the agent has ended");
+    child.kill()?;
+    child.wait()?;
+    mounted_two.unmount()?;
+    mounted_one.unmount()
 }
 
 /// The kernel's paths have no links in them.
