@@ -178,6 +178,12 @@ pub struct SectionEnd {
     pub facts: u32,
     /// Facts of this section that were not: the ring was full, or a list was longer than a probe may walk.
     pub lost: u32,
+    /// The open call's flags, as in [`CallEnd::flags`]: the call's own end may be missed.
+    pub flags: u64,
+    /// The open call, see [`syscall`]; 0 without one.
+    pub syscall: u32,
+    /// The open call's target, as in [`CallEnd::target_id`].
+    pub target_id: u32,
     /// Who held the semaphore.
     pub actor: Actor,
 }

@@ -13,7 +13,7 @@ const _: () = assert!(size_of::<Walk>() == 4);
 const _: () = assert!(size_of::<Mount>() == 104);
 const _: () = assert!(size_of::<MountFact>() == 152);
 const _: () = assert!(size_of::<Actor>() == 40);
-const _: () = assert!(size_of::<SectionEnd>() == 88);
+const _: () = assert!(size_of::<SectionEnd>() == 104);
 const _: () = assert!(size_of::<CallEnd>() == 256);
 const _: () = assert!(size_of::<Cgroup>() == 56);
 
@@ -82,8 +82,17 @@ fn a_mount_fact() {
 
 #[test]
 fn a_sections_end() {
-    let end = SectionEnd { header: header(kind::SECTION_END), facts: 1, lost: 2, actor: actor() };
-    assert_eq!(end.as_bytes(), [header_bytes(30), vec![1, 0, 0, 0, 2, 0, 0, 0], actor_bytes()].concat());
+    let end = SectionEnd {
+        header: header(kind::SECTION_END),
+        facts: 1,
+        lost: 2,
+        flags: 3,
+        syscall: 4,
+        target_id: 5,
+        actor: actor(),
+    };
+    let numbers = vec![1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0];
+    assert_eq!(end.as_bytes(), [header_bytes(30), numbers, actor_bytes()].concat());
 }
 
 #[test]

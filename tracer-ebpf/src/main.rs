@@ -49,7 +49,7 @@ const MAX_DETACHED: u32 = 1024;
 /// `int path_mount(const char *dev_name, struct path *path, const char *type, unsigned long flags, void *data)`
 #[fentry(function = "path_mount")]
 fn mount_enter(context: FEntryContext) -> i32 {
-    call_begins(hook::MOUNT_ENTER, word(&context, 1))
+    call_begins(hook::MOUNT_ENTER, syscall::MOUNT, word(&context, 1), word(&context, 3))
 }
 
 /// `int path_mount(const char *dev_name, struct path *path, const char *type, unsigned long flags, void *data)`
@@ -62,7 +62,7 @@ fn mount_exit(context: FExitContext) -> i32 {
 /// `int path_umount(struct path *path, int flags)`
 #[fentry(function = "path_umount")]
 fn umount_enter(context: FEntryContext) -> i32 {
-    call_begins(hook::UMOUNT_ENTER, word(&context, 0))
+    call_begins(hook::UMOUNT_ENTER, syscall::UMOUNT, word(&context, 0), word(&context, 1) & 0xffff_ffff)
 }
 
 /// `int path_umount(struct path *path, int flags)`
@@ -126,13 +126,18 @@ fn section_end(_: FEntryContext) -> i32 {
     if facts == 0 && lost == 0 {
         return 0;
     }
-    let start = emit::call_start();
+    // SAFETY: a map value; only this thread writes it.
+    let (start, flags, syscall, target_id) = call()
+        .map_or((0, 0, 0, 0), |call| unsafe { ((*call).start_ns, (*call).flags, (*call).syscall, (*call).target_id) });
     let end = slot.cast::<SectionEnd>();
     // SAFETY: the slot is this probe's own and longer than the record.
     unsafe {
         (*end).header = header(kind::SECTION_END, hook::SECTION_END, start, section_number());
         (*end).facts = facts;
         (*end).lost = lost;
+        (*end).flags = flags;
+        (*end).syscall = syscall;
+        (*end).target_id = target_id;
         actor(&raw mut (*end).actor);
     }
     // A call's end follows and wakes; a section of no call has nobody else.
@@ -195,21 +200,31 @@ fn mount_of(path: u64) -> u64 {
 }
 
 #[inline(always)]
-fn call_begins(hook: u32, path: u64) -> i32 {
-    let call = Call { start_ns: now(), target_id: member(mount_of(path), &MOUNT_ID), facts: 0 };
+fn call_begins(hook: u32, syscall: u32, path: u64, flags: u64) -> i32 {
+    let target_id = member(mount_of(path), &MOUNT_ID);
+    let call = Call { start_ns: now(), target_id, facts: 0, flags, syscall, reserved: 0 };
     if CALLS.insert(bpf_get_current_pid_tgid(), call, 0).is_err() {
         dropped(hook);
     }
     0
 }
 
+/// A mount(2) whose entry program was skipped: its sections carry no call, and its end has no beginning. They are joined
+/// by their thread. An unmount needs no join: what it detached says by itself that it was one.
+#[inline(always)]
+fn begun_unseen(number: u32) -> Option<Call> {
+    let call = Call { start_ns: 0, target_id: 0, facts: 1, flags: 0, syscall: number, reserved: 0 };
+    if number == syscall::MOUNT { Some(call) } else { None }
+}
+
 #[inline(always)]
 fn call_ends(context: &impl EbpfContext, hook: u32, syscall: u32, path: u64, result: u32, claimed: &Claimed) -> i32 {
-    let (Some(slot), Some(open)) = (scratch(hook), call()) else { return 0 };
+    let Some(slot) = scratch(hook) else { return 0 };
+    // SAFETY: a map value; only this thread writes it.
+    let Some(open) = call().map(|open| unsafe { *open }).or_else(|| begun_unseen(syscall)) else { return 0 };
     let end = slot.cast::<CallEnd>();
-    // SAFETY: a map value of this thread, and this probe's own slot, longer than the fixed part.
-    let (open, target) = unsafe {
-        let open = *open;
+    // SAFETY: this probe's own slot, longer than the fixed part.
+    let target = unsafe {
         (*end).header = header(kind::CALL_END, hook, open.start_ns, 0);
         (*end).start_ns = open.start_ns;
         (*end).flags = claimed.flags;
@@ -220,7 +235,7 @@ fn call_ends(context: &impl EbpfContext, hook: u32, syscall: u32, path: u64, res
         actor(&raw mut (*end).actor);
         (*end).claimed_fstype = [0; FSTYPE_BYTES];
         string((&raw mut (*end).claimed_fstype).cast(), FSTYPE_BYTES as u32, claimed.fstype);
-        (open, &raw mut (*end).target)
+        &raw mut (*end).target
     };
     let mut bytes = size_of::<CallEnd>();
     let subject = mount_of(path);

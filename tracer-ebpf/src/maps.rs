@@ -21,6 +21,12 @@ pub(crate) struct Call {
     pub(crate) target_id: u32,
     /// Facts that its sections have written so far.
     pub(crate) facts: u32,
+    /// Its flags.
+    pub(crate) flags: u64,
+    /// Which system call.
+    pub(crate) syscall: u32,
+    /// Keeps the value a multiple of eight bytes.
+    pub(crate) reserved: u32,
 }
 
 /// The one section that can be open: all who use it hold the namespace semaphore for writing.

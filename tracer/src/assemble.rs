@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::operation::{Actor, CallEnd, CallId, Effect, EffectKind, MountFact, Op, Operation, Role, Section, Syscall};
+use crate::operation::{Asked, CallEnd, CallId, Effect, EffectKind, MountFact, Op, Operation, Role, Section, Syscall};
 
 /// How long a section waits for the end of its call: longer than any call that has already changed a table takes.
 pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
@@ -19,6 +19,9 @@ mod ms {
     /// `MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED`.
     pub(super) const PROPAGATION: u64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
 }
+
+/// `MNT_SHRINKABLE` of `linux/mount.h`: the kernel sets it on what it mounts by itself (`finish_automount`).
+const MNT_SHRINKABLE: u32 = 0x100;
 
 /// What came of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,40 +41,40 @@ pub struct Assemble {
 }
 
 impl Assemble {
-    /// A section has ended.
-    pub fn section(&mut self, section: Section) -> Assembled {
-        match section.call {
-            Some(call) => {
-                self.open.entry(call).or_default().push(section);
-                Assembled::Waiting
-            }
-            None => without_call(&[section]),
-        }
+    /// A section has ended. A thread is in one call at a time: what it left open before lacks its end.
+    pub fn section(&mut self, section: Section) -> Vec<Assembled> {
+        let Some(call) = call_of(&section) else { return vec![without_end(&[section])] };
+        let mut assembled = self.missed(call);
+        self.open.entry(call).or_default().push(section);
+        assembled.push(Assembled::Waiting);
+        assembled
     }
 
     /// A call has ended.
-    pub fn call(&mut self, end: CallEnd) -> Assembled {
+    pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
+        let mut assembled = self.missed(end.id);
         let sections = self.open.remove(&end.id).unwrap_or_default();
-        let op = op_of(&end);
-        // The mounts below the one that a recursive bind names are not traced yet.
-        let whole = op != Op::Bind || end.flags & ms::REC == 0;
-        let complete = whole && sections.iter().all(|section| section.complete);
-        let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
-        let effects = traced.then(|| effects(&sections, (op == Op::Umount).then_some(end.target_id)));
-        Assembled::Operation(Box::new(Operation {
-            op,
+        let asked = Asked { syscall: end.syscall, flags: end.flags, target_id: end.target_id };
+        let operation = Operation {
             actor: Some(end.actor.clone()),
             end_ns: end.end_ns,
-            effects,
-            complete,
             call: Some(end),
-        }))
+            ..operation(&sections, asked)
+        };
+        assembled.push(Assembled::Operation(Box::new(operation)));
+        assembled
+    }
+
+    /// Earlier calls of this call's thread, whose ends were missed.
+    fn missed(&mut self, call: CallId) -> Vec<Assembled> {
+        let earlier = |id: &CallId, _: &mut Vec<Section>| id.thread == call.thread && *id != call;
+        self.open.extract_if(earlier).map(|(_, sections)| without_end(&sections)).collect()
     }
 
     /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] ago: their end was missed.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Assembled> {
         let late = |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < now_ns);
-        self.open.extract_if(|_, sections| late(sections)).map(|(_, sections)| without_call(&sections)).collect()
+        self.open.extract_if(|_, sections| late(sections)).map(|(_, sections)| without_end(&sections)).collect()
     }
 
     /// When [`Self::expire`] has something to give up next, `CLOCK_BOOTTIME` in nanoseconds.
@@ -80,10 +83,23 @@ impl Assemble {
     }
 }
 
+/// The call that a section waits for. Without one, an attach that the kernel did not make by itself belongs to a
+/// mount(2) whose beginning was missed: it is named by its thread alone, as that call's end is.
+fn call_of(section: &Section) -> Option<CallId> {
+    let unseen = || {
+        let actor = section.actor.as_ref()?;
+        let attaches =
+            |fact: &MountFact| matches!(fact.role, Role::Attach(_)) && fact.mount.flags & MNT_SHRINKABLE == 0;
+        let thread = u64::from(actor.pid) << 32 | u64::from(actor.tid);
+        section.facts.iter().any(attaches).then_some(CallId { thread, start_ns: 0 })
+    };
+    section.call.or_else(unseen)
+}
+
 /// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
-fn op_of(end: &CallEnd) -> Op {
-    let has = |flag| end.flags & flag != 0;
-    match end.syscall {
+fn op_of(asked: Asked) -> Op {
+    let has = |flag| asked.flags & flag != 0;
+    match asked.syscall {
         Syscall::Umount => Op::Umount,
         Syscall::Mount if has(ms::REMOUNT) => Op::Remount,
         Syscall::Mount if has(ms::BIND) => Op::Bind,
@@ -93,22 +109,41 @@ fn op_of(end: &CallEnd) -> Op {
     }
 }
 
-/// Sections that nobody's call explains. Of the functions that attach, only an automount does so by itself; a copy
-/// alone may come from several calls that are not traced yet.
-fn without_call(sections: &[Section]) -> Assembled {
-    let roles = || sections.iter().flat_map(|section| &section.facts).map(|fact| fact.role);
-    let op = if roles().any(|role| matches!(role, Role::Attach(_))) {
+/// The operation that a call was asked for, with what its sections show and without its end.
+fn operation(sections: &[Section], asked: Asked) -> Operation {
+    let op = op_of(asked);
+    // The mounts below the one that a recursive bind names are not traced yet.
+    let whole = op != Op::Bind || asked.flags & ms::REC == 0;
+    let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
+    Operation {
+        op,
+        call: None,
+        actor: sections.iter().find_map(|section| section.actor.clone()),
+        end_ns: sections.last().map_or(0, |last| last.end_ns),
+        effects: traced.then(|| effects(sections, (op == Op::Umount).then_some(asked.target_id))),
+        complete: whole && sections.iter().all(|section| section.complete),
+    }
+}
+
+/// Sections whose call's end was missed, or that have no call. Of the functions that attach, only an automount does so
+/// by itself; a copy alone may come from several calls that are not traced yet.
+fn without_end(sections: &[Section]) -> Assembled {
+    if let Some(asked) = sections.iter().find_map(|section| section.asked) {
+        return Assembled::Operation(Box::new(operation(sections, asked)));
+    }
+    let facts = || sections.iter().flat_map(|section| &section.facts);
+    let automount = |fact: &MountFact| matches!(fact.role, Role::Attach(_)) && fact.mount.flags & MNT_SHRINKABLE != 0;
+    let op = if facts().any(automount) {
         Op::Automount
-    } else if roles().any(|role| role == Role::Detach) {
+    } else if facts().any(|fact| fact.role == Role::Detach) {
         Op::Umount
     } else {
         return Assembled::Unresolved;
     };
-    let actor: Option<Actor> = sections.iter().find_map(|section| section.actor.clone());
     Assembled::Operation(Box::new(Operation {
         op,
         call: None,
-        actor,
+        actor: sections.iter().find_map(|section| section.actor.clone()),
         end_ns: sections.last().map_or(0, |last| last.end_ns),
         effects: Some(effects(sections, None)),
         complete: sections.iter().all(|section| section.complete),

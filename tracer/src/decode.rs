@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
-    operation::{Actor, CallEnd, CallId, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
+    operation::{Actor, Asked, CallEnd, CallId, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
 };
 
 /// `MNT_UNBINDABLE` of `linux/mount.h`, up to 6.16 in `mnt_flags`.
@@ -57,6 +57,8 @@ pub enum Fact {
         written: u32,
         /// Facts that it could not write.
         lost: u32,
+        /// What its call was asked for.
+        asked: Option<Asked>,
     },
     /// A call ends.
     CallEnd(Box<CallEnd>),
@@ -84,7 +86,11 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         kind::SECTION_END => {
             let (end, _) = fixed::<SectionEnd>(record)?;
             let actor = actor(&header, &end.actor);
-            Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost })
+            let asked = match end.syscall {
+                0 => None,
+                number => Some(Asked { syscall: call(number)?, flags: end.flags, target_id: end.target_id }),
+            };
+            Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost, asked })
         }
         kind::CALL_END => call_end(record),
         kind::CGROUP_MKDIR | kind::CGROUP_RMDIR => {
@@ -114,11 +120,7 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
     let source = tail.take(end.claimed_source_bytes as usize)?;
     Ok(Fact::CallEnd(Box::new(CallEnd {
         id: CallId { thread: end.header.thread, start_ns: end.start_ns },
-        syscall: match end.syscall {
-            syscall::MOUNT => Syscall::Mount,
-            syscall::UMOUNT => Syscall::Umount,
-            other => return Err(DecodeError::Syscall(other)),
-        },
+        syscall: call(end.syscall)?,
         flags: end.flags,
         errno: errno(end.error).err().unwrap_or(0),
         end_ns: end.header.boot_ns,
@@ -128,6 +130,14 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
         target_id: end.target_id,
         target,
     })))
+}
+
+fn call(number: u32) -> Result<Syscall, DecodeError> {
+    match number {
+        syscall::MOUNT => Ok(Syscall::Mount),
+        syscall::UMOUNT => Ok(Syscall::Umount),
+        other => Err(DecodeError::Syscall(other)),
+    }
 }
 
 fn mount(mount: &fact::Mount, tail: &mut Tail<'_>) -> Result<Mount, DecodeError> {

@@ -123,16 +123,16 @@ impl Engine {
     fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
         let sections = match fact {
             Fact::Mount(tag, fact) => self.sections.fact(tag, *fact).into_iter().collect(),
-            Fact::SectionEnd { tag, actor, written, lost } => {
-                let (broken, section) = self.sections.end(tag, actor, written, lost);
+            Fact::SectionEnd { tag, actor, written, lost, asked } => {
+                let (broken, section) = self.sections.end(tag, actor, asked, written, lost);
                 broken.into_iter().chain([section]).collect()
             }
-            Fact::CallEnd(end) => return vec![self.assemble.call(*end)],
+            Fact::CallEnd(end) => return self.assemble.call(*end),
             Fact::Cgroup { .. } => Vec::new(),
         };
         sections
             .into_iter()
-            .map(|section| {
+            .flat_map(|section| {
                 self.counts.incomplete += u64::from(!section.complete);
                 self.assemble.section(section)
             })

@@ -143,6 +143,19 @@ pub struct Section {
     pub facts: Vec<MountFact>,
     /// Whether nothing of it was lost.
     pub complete: bool,
+    /// What its call was asked for, when its call's beginning was seen.
+    pub asked: Option<Asked>,
+}
+
+/// What a call was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which system call.
+    pub syscall: Syscall,
+    /// Its flags, `MS_*` or `MNT_*`.
+    pub flags: u64,
+    /// `mnt_id` of the mount that the caller's path led to.
+    pub target_id: u32,
 }
 
 /// Which system call.

@@ -7,7 +7,7 @@ use std::mem;
 
 use crate::{
     decode::Tag,
-    operation::{Actor, MountFact, Section},
+    operation::{Actor, Asked, MountFact, Section},
 };
 
 /// Puts sections together.
@@ -32,12 +32,26 @@ impl Sections {
 
     /// Takes the end of a section, which counted `written` and `lost` facts; it, and the one before when that one's
     /// end was lost.
-    pub fn end(&mut self, tag: Tag, actor: Actor, written: u32, lost: u32) -> (Option<Section>, Section) {
+    pub fn end(
+        &mut self,
+        tag: Tag,
+        actor: Actor,
+        asked: Option<Asked>,
+        written: u32,
+        lost: u32,
+    ) -> (Option<Section>, Section) {
         let broken = self.close_unless(tag.section);
         let facts = self.open.take().map(|open| open.facts).unwrap_or_default();
         let complete = lost == 0 && facts.len() == written as usize;
-        let section =
-            Section { number: tag.section, call: tag.call, actor: Some(actor), end_ns: tag.boot_ns, facts, complete };
+        let section = Section {
+            number: tag.section,
+            call: tag.call,
+            actor: Some(actor),
+            end_ns: tag.boot_ns,
+            facts,
+            complete,
+            asked,
+        };
         (broken, section)
     }
 
@@ -52,6 +66,7 @@ impl Sections {
             end_ns: tag.boot_ns,
             facts,
             complete: false,
+            asked: None,
         })
     }
 }
@@ -78,7 +93,7 @@ mod tests {
         let mut sections = Sections::default();
         assert_eq!(sections.fact(tag(1), fact()), None);
         assert_eq!(sections.fact(tag(1), fact()), None);
-        let (broken, section) = sections.end(tag(1), actor(), 2, 0);
+        let (broken, section) = sections.end(tag(1), actor(), None, 2, 0);
         assert_eq!(broken, None);
         assert_eq!((section.number, section.facts.len(), section.complete), (1, 2, true));
     }
@@ -87,11 +102,11 @@ mod tests {
     fn a_lost_fact_makes_it_incomplete() {
         let mut sections = Sections::default();
         sections.fact(tag(1), fact());
-        assert!(!sections.end(tag(1), actor(), 2, 0).1.complete, "one of two did not come");
+        assert!(!sections.end(tag(1), actor(), None, 2, 0).1.complete, "one of two did not come");
         sections.fact(tag(2), fact());
-        assert!(!sections.end(tag(2), actor(), 1, 1).1.complete, "the kernel lost one");
+        assert!(!sections.end(tag(2), actor(), None, 1, 1).1.complete, "the kernel lost one");
         sections.fact(tag(3), fact());
-        assert!(sections.end(tag(3), actor(), 1, 0).1.complete);
+        assert!(sections.end(tag(3), actor(), None, 1, 0).1.complete);
     }
 
     #[test]
@@ -100,7 +115,7 @@ mod tests {
         sections.fact(tag(1), fact());
         let broken = sections.fact(tag(2), fact()).expect("section 1 is over");
         assert_eq!((broken.number, broken.complete, broken.actor), (1, false, None));
-        let (broken, section) = sections.end(tag(4), actor(), 0, 2);
+        let (broken, section) = sections.end(tag(4), actor(), None, 0, 2);
         assert_eq!(broken.map(|section| section.number), Some(2));
         assert_eq!((section.number, section.complete), (4, false));
     }

@@ -1,7 +1,7 @@
 //! Sections and calls made by hand.
 
 use super::*;
-use crate::operation::{Mount, tests::mount};
+use crate::operation::{Actor, Mount, tests::mount};
 
 const ID: CallId = CallId { thread: 0x2a_0000_002a, start_ns: 5 };
 
@@ -26,12 +26,13 @@ fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
 
 fn section(call: Option<CallId>, facts: Vec<(Role, Mount)>) -> Section {
     let facts = facts.into_iter().map(|(role, mount)| MountFact { role, mount }).collect();
-    Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true }
+    Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true, asked: None }
 }
 
-fn operation(assembled: Assembled) -> Operation {
-    match assembled {
-        Assembled::Operation(operation) => *operation,
+/// The only operation.
+fn operation(assembled: Vec<Assembled>) -> Operation {
+    match <[Assembled; 1]>::try_from(assembled) {
+        Ok([Assembled::Operation(operation)]) => *operation,
         other => panic!("no operation: {other:?}"),
     }
 }
@@ -44,7 +45,7 @@ fn child(id: u32, parent_id: u32) -> Mount {
 fn a_mount_and_its_copies_are_one_operation() {
     let mut assemble = Assemble::default();
     let facts = vec![(Role::Copy, mount(3)), (Role::Copy, mount(4)), (Role::Attach(Ok(())), mount(2))];
-    assert_eq!(assemble.section(section(Some(ID), facts)), Assembled::Waiting);
+    assert_eq!(assemble.section(section(Some(ID), facts)), [Assembled::Waiting]);
     let operation = operation(assemble.call(call(Syscall::Mount, 0, 0)));
     assert_eq!(operation.op, Op::Mount);
     let seen: Vec<_> = operation.effects.unwrap().iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
@@ -101,11 +102,12 @@ fn a_recursive_bind_does_not_claim_to_be_whole() {
 #[test]
 fn a_section_of_no_call_is_an_operation_by_itself() {
     let mut assemble = Assemble::default();
-    let automount = operation(assemble.section(section(None, vec![(Role::Attach(Ok(())), mount(2))])));
+    let by_itself = Mount { flags: MNT_SHRINKABLE, ..mount(2) };
+    let automount = operation(assemble.section(section(None, vec![(Role::Attach(Ok(())), by_itself)])));
     assert_eq!((automount.op, automount.call), (Op::Automount, None));
     let expiry = operation(assemble.section(section(None, vec![(Role::Detach, mount(2))])));
     assert_eq!(expiry.effects.unwrap()[0].propagated, None, "nobody can say");
-    assert_eq!(assemble.section(section(None, vec![(Role::Copy, mount(2))])), Assembled::Unresolved);
+    assert_eq!(assemble.section(section(None, vec![(Role::Copy, mount(2))])), [Assembled::Unresolved]);
 }
 
 #[test]
@@ -113,8 +115,30 @@ fn a_call_whose_end_was_missed_is_given_up() {
     let mut assemble = Assemble::default();
     assemble.section(section(Some(ID), vec![(Role::Detach, mount(2))]));
     assert_eq!(assemble.expire(50 + CALL_PATIENCE_NS), []);
-    let mut expired = assemble.expire(51 + CALL_PATIENCE_NS);
-    let operation = operation(expired.remove(0));
+    let operation = operation(assemble.expire(51 + CALL_PATIENCE_NS));
     assert_eq!((operation.op, operation.call), (Op::Umount, None));
     assert_eq!(assemble.expire(u64::MAX), [], "given up once");
+}
+
+#[test]
+fn a_call_whose_end_was_missed_is_shown_when_its_thread_goes_on() {
+    let mut assemble = Assemble::default();
+    let asked = Some(Asked { syscall: Syscall::Mount, flags: ms::BIND, target_id: 1 });
+    let first = Section { asked, ..section(Some(ID), vec![(Role::Attach(Ok(())), mount(2))]) };
+    assemble.section(first);
+    let next = CallId { start_ns: 9, ..ID };
+    let assembled = assemble.section(section(Some(next), vec![(Role::Attach(Ok(())), mount(3))]));
+    let [Assembled::Operation(missed), Assembled::Waiting] = &assembled[..] else { panic!("{assembled:?}") };
+    assert_eq!((missed.op, &missed.call), (Op::Bind, &None), "which call it was is known, how it ended is not");
+    assert_eq!(missed.effects.as_ref().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_mount_whose_beginning_was_missed_is_joined_by_its_thread() {
+    let mut assemble = Assemble::default();
+    let assembled = assemble.section(section(None, vec![(Role::Attach(Ok(())), mount(2))]));
+    assert_eq!(assembled, [Assembled::Waiting], "no automount");
+    let end = CallEnd { id: CallId { start_ns: 0, ..ID }, ..call(Syscall::Mount, ms::BIND, 0) };
+    let operation = operation(assemble.call(end));
+    assert_eq!((operation.op, operation.effects.map(|effects| effects.len())), (Op::Bind, Some(1)));
 }

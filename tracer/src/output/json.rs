@@ -47,7 +47,9 @@ pub fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
             "errno": call.map(|call| call.errno),
             "name": call.map(|call| errno_name(call.errno)),
         },
-        "duration_ns": call.map(|call| call.end_ns.saturating_sub(call.id.start_ns)),
+        "duration_ns": call
+            .filter(|call| call.id.start_ns != 0)
+            .map(|call| call.end_ns.saturating_sub(call.id.start_ns)),
         "actor": operation.actor.as_ref().map(actor),
         "claimed": call.map(claimed),
         "target": call.and_then(|call| call.target.as_ref()).map(mount),

@@ -45,6 +45,11 @@ fn two_thousand_mounts_by_two_threads() -> Result<()> {
     ensure!(operations.len() == made.len(), "{} mounts were made, {} shown", made.len(), operations.len());
     let shown = operations.iter().map(bound_at).collect::<Result<BTreeSet<&Path>>>()?;
     ensure!(shown == made, "shown and made differ, first in {:?}", shown.symmetric_difference(&made).next());
+    // A return program that was preempted is skipped for the next call on its CPU: the kernel counts it, and that call is
+    // shown without errno.
+    let unknown = operations.iter().filter(|operation| operation.at("/result/errno").is_null()).count();
+    let missed = finished.stat("missed")?;
+    ensure!(unknown as u64 <= missed, "{unknown} operations without errno, but missed={missed}");
     // The sentinel adds a mount and an unmount.
     let (seen, dropped) = (finished.stat("seen")?, finished.stat("dropped")?);
     ensure!(seen == made.len() as u64 + 2 && dropped == 0, "seen={seen} dropped={dropped} of {}", made.len() + 2);
@@ -98,7 +103,10 @@ fn bind_all(source: &Path, targets: &[Vec<PathBuf>]) -> Result<()> {
 }
 
 fn bound_at(operation: &Operation) -> Result<&Path> {
-    operation.expect_success("bind", 1)?;
+    if !operation.at("/result/errno").is_null() {
+        operation.expect_success("bind", 1)?;
+    }
+    ensure!(operation.at("/op") == "bind", "no bind: {operation:?}");
     let path = operation.at("/effects/0/path").as_str();
     path.map(Path::new).with_context(|| format!("no path in {operation:?}"))
 }
