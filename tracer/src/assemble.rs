@@ -88,10 +88,8 @@ impl Assemble {
 fn call_of(section: &Section) -> Option<CallId> {
     let unseen = || {
         let actor = section.actor.as_ref()?;
-        let attaches =
-            |fact: &MountFact| matches!(fact.role, Role::Attach(_)) && fact.mount.flags & MNT_SHRINKABLE == 0;
         let thread = u64::from(actor.pid) << 32 | u64::from(actor.tid);
-        section.facts.iter().any(attaches).then_some(CallId { thread, start_ns: 0 })
+        section.facts.iter().any(|fact| attaches(fact) && !is_automount(fact)).then_some(CallId { thread, start_ns: 0 })
     };
     section.call.or_else(unseen)
 }
@@ -109,19 +107,33 @@ fn op_of(asked: Asked) -> Op {
     }
 }
 
+fn attaches(fact: &MountFact) -> bool {
+    matches!(fact.role, Role::Attach(_))
+}
+
+fn is_automount(fact: &MountFact) -> bool {
+    attaches(fact) && fact.mount.flags & MNT_SHRINKABLE != 0
+}
+
 /// The operation that a call was asked for, with what its sections show and without its end.
 fn operation(sections: &[Section], asked: Asked) -> Operation {
     let op = op_of(asked);
     // The mounts below the one that a recursive bind names are not traced yet.
     let whole = op != Op::Bind || asked.flags & ms::REC == 0;
     let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
+    let shown = shown(sections, op, (op == Op::Umount).then_some(asked.target_id));
+    Operation { complete: whole && shown.complete, effects: shown.effects.filter(|_| traced), ..shown }
+}
+
+/// What sections show by themselves. `unmounted` is the mount that an unmount was asked for.
+fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
     Operation {
         op,
         call: None,
         actor: sections.iter().find_map(|section| section.actor.clone()),
         end_ns: sections.last().map_or(0, |last| last.end_ns),
-        effects: traced.then(|| effects(sections, (op == Op::Umount).then_some(asked.target_id))),
-        complete: whole && sections.iter().all(|section| section.complete),
+        effects: Some(effects(sections, unmounted)),
+        complete: sections.iter().all(|section| section.complete),
     }
 }
 
@@ -132,25 +144,17 @@ fn without_end(sections: &[Section]) -> Assembled {
         return Assembled::Operation(Box::new(operation(sections, asked)));
     }
     let facts = || sections.iter().flat_map(|section| &section.facts);
-    let automount = |fact: &MountFact| matches!(fact.role, Role::Attach(_)) && fact.mount.flags & MNT_SHRINKABLE != 0;
-    let op = if facts().any(automount) {
+    let op = if facts().any(is_automount) {
         Op::Automount
     } else if facts().any(|fact| fact.role == Role::Detach) {
         Op::Umount
     } else {
         return Assembled::Unresolved;
     };
-    Assembled::Operation(Box::new(Operation {
-        op,
-        call: None,
-        actor: sections.iter().find_map(|section| section.actor.clone()),
-        end_ns: sections.last().map_or(0, |last| last.end_ns),
-        effects: Some(effects(sections, None)),
-        complete: sections.iter().all(|section| section.complete),
-    }))
+    Assembled::Operation(Box::new(shown(sections, op, None)))
 }
 
-/// The effects of sections: direct ones first, and of these the mount that was asked for. `unmounted` is the mount that an unmount was asked for.
+/// The effects of sections: direct ones first, and of these the mount that was asked for.
 fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
     let mut effects: Vec<Effect> = sections.iter().flat_map(section_effects).collect();
     if let Some(root) = unmounted {
