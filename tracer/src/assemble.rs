@@ -54,7 +54,7 @@ impl Assemble {
     pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
         let mut assembled = self.missed(end.id);
         let sections = self.open.remove(&end.id).unwrap_or_default();
-        let asked = Asked { syscall: end.syscall, flags: end.flags, target_id: end.target_id };
+        let asked = Asked { syscall: end.syscall, flags: end.claimed.flags, target_id: end.target_id };
         let operation = Operation {
             actor: Some(end.actor.clone()),
             end_ns: end.end_ns,
@@ -104,6 +104,10 @@ fn op_of(asked: Asked) -> Op {
         Syscall::Mount if has(ms::PROPAGATION) => Op::Propagation,
         Syscall::Mount if has(ms::MOVE) => Op::Move,
         Syscall::Mount => Op::Mount,
+        Syscall::MoveMount => Op::Move,
+        Syscall::Fsmount => Op::Fsmount,
+        Syscall::OpenTree => Op::DetachedCopy,
+        Syscall::MountSetattr => Op::Setattr,
     }
 }
 
@@ -128,12 +132,10 @@ fn operation(sections: &[Section], asked: Asked) -> Operation {
 /// What sections show by themselves. `unmounted` is the mount that an unmount was asked for.
 fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
     Operation {
-        op,
-        call: None,
         actor: sections.iter().find_map(|section| section.actor.clone()),
-        end_ns: sections.last().map_or(0, |last| last.end_ns),
         effects: Some(effects(sections, unmounted)),
         complete: sections.iter().all(|section| section.complete),
+        ..Operation::bare(op, sections.last().map_or(0, |last| last.end_ns))
     }
 }
 
@@ -175,7 +177,7 @@ fn section_effects(section: &Section) -> impl Iterator<Item = Effect> {
             Role::Detach => (EffectKind::Detach, None),
             Role::Attach(Err(_)) | Role::Copy => return None,
         };
-        Some(Effect { kind, propagated, mount: mount.clone() })
+        Some(Effect { kind, propagated, section: Some(section.number), mount: mount.clone() })
     })
 }
 

@@ -71,9 +71,8 @@ mod tests {
     fn seen(inum: u32, path: &str) -> usize {
         let namespace = Some(Namespace { inum, id: 1 });
         let mount = Mount { namespace, path: Ok(path.as_bytes().to_vec()), ..mount(2) };
-        let effect = Effect { kind: EffectKind::Attach, propagated: Some(true), mount };
-        let operation =
-            Operation { op: Op::Bind, call: None, actor: None, end_ns: 7, effects: Some(vec![effect]), complete: true };
+        let effect = Effect { kind: EffectKind::Attach, propagated: Some(true), section: None, mount };
+        let operation = Operation { effects: Some(vec![effect]), ..Operation::bare(Op::Bind, 7) };
         sightings(&operation, &kubelet()).len()
     }
 

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
-    operation::{Actor, Asked, CallEnd, CallId, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
+    operation::{Actor, Asked, CallEnd, CallId, Claimed, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
 };
 
 /// `MNT_UNBINDABLE` of `linux/mount.h`, up to 6.16 in `mnt_flags`.
@@ -121,12 +121,15 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
     Ok(Fact::CallEnd(Box::new(CallEnd {
         id: CallId { thread: end.header.thread, start_ns: end.start_ns },
         syscall: call(end.syscall)?,
-        flags: end.flags,
         errno: errno(end.error).err().unwrap_or(0),
         end_ns: end.header.boot_ns,
         actor: actor(&end.header, &end.actor),
-        claimed_fstype: text(&end.claimed_fstype),
-        claimed_source: text(source),
+        claimed: Claimed {
+            source: text(source),
+            fstype: text(&end.claimed_fstype),
+            flags: end.flags,
+            ..Claimed::default()
+        },
         target_id: end.target_id,
         target,
     })))

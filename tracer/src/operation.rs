@@ -163,8 +163,16 @@ pub struct Asked {
 pub enum Syscall {
     /// mount(2).
     Mount,
-    /// umount2(2).
+    /// umount2(2), or the i386 umount(2).
     Umount,
+    /// `move_mount(2)`.
+    MoveMount,
+    /// fsmount(2).
+    Fsmount,
+    /// `open_tree(2)` with `OPEN_TREE_CLONE`.
+    OpenTree,
+    /// `mount_setattr(2)`.
+    MountSetattr,
 }
 
 impl Syscall {
@@ -173,29 +181,48 @@ impl Syscall {
         match self {
             Self::Mount => "mount",
             Self::Umount => "umount2",
+            Self::MoveMount => "move_mount",
+            Self::Fsmount => "fsmount",
+            Self::OpenTree => "open_tree",
+            Self::MountSetattr => "mount_setattr",
         }
     }
+}
+
+/// What the caller gave, copied from its own memory: another thread of it may have changed a string meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// What to mount, or from where to move.
+    pub source: Option<Vec<u8>>,
+    /// Where to.
+    pub target: Option<Vec<u8>>,
+    /// The file system's type.
+    pub fstype: Option<Vec<u8>>,
+    /// The call's flags: `MS_*`, `MNT_*`, `MOVE_MOUNT_*`, `FSMOUNT_*`, `OPEN_TREE_*` or `AT_*`, by the call.
+    pub flags: u64,
+    /// `MOUNT_ATTR_*` of fsmount(2), or those that `mount_setattr(2)` is to set; 0 for other calls.
+    pub attributes: u64,
+    /// `MOUNT_ATTR_*` that `mount_setattr(2)` is to clear; 0 for other calls.
+    pub cleared: u64,
+    /// `MS_SHARED`, `MS_PRIVATE`, `MS_SLAVE` or `MS_UNBINDABLE` of `mount_setattr(2)`; 0 for none and for other calls.
+    pub propagation: u64,
 }
 
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallEnd {
-    /// Which call.
+    /// Which call; its start is 0 when its beginning was missed.
     pub id: CallId,
     /// Which system call.
     pub syscall: Syscall,
-    /// Its flags, `MS_*` or `MNT_*`.
-    pub flags: u64,
     /// 0, or a positive errno.
     pub errno: u32,
     /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
     pub end_ns: u64,
     /// Who called.
     pub actor: Actor,
-    /// The file system type that the caller named.
-    pub claimed_fstype: Option<Vec<u8>>,
-    /// The source that the caller named.
-    pub claimed_source: Option<Vec<u8>>,
+    /// What the caller gave.
+    pub claimed: Claimed,
     /// `mnt_id` of the mount that the caller's path led to.
     pub target_id: u32,
     /// The mount at the caller's path, where no section says it; `path` is the caller's path, resolved.
@@ -215,16 +242,41 @@ pub enum Op {
     Move,
     /// Only propagation changed.
     Propagation,
+    /// Attributes of a mount change, by `mount_setattr(2)`.
+    Setattr,
     /// A detach.
     Umount,
+    /// A new mount that is in no namespace of a process yet.
+    Fsmount,
+    /// A clone that is in no namespace of a process yet.
+    DetachedCopy,
+    /// A mount namespace was made.
+    NamespaceCreated,
+    /// A mount namespace ended, and all that was mounted in it alone.
+    NamespaceDestroyed,
     /// The kernel mounted by itself, on a path lookup.
     Automount,
+    /// Something was lost; what, [`Operation::gap`] says.
+    Gap,
 }
 
 impl Op {
     /// Every one of them, for `--event`.
-    pub const ALL: &[Self] =
-        &[Self::Mount, Self::Bind, Self::Remount, Self::Move, Self::Propagation, Self::Umount, Self::Automount];
+    pub const ALL: &[Self] = &[
+        Self::Mount,
+        Self::Bind,
+        Self::Remount,
+        Self::Move,
+        Self::Propagation,
+        Self::Setattr,
+        Self::Umount,
+        Self::Fsmount,
+        Self::DetachedCopy,
+        Self::NamespaceCreated,
+        Self::NamespaceDestroyed,
+        Self::Automount,
+        Self::Gap,
+    ];
 
     /// Its name in every output.
     pub fn name(self) -> &'static str {
@@ -234,8 +286,14 @@ impl Op {
             Self::Remount => "remount",
             Self::Move => "move",
             Self::Propagation => "propagation",
+            Self::Setattr => "setattr",
             Self::Umount => "umount",
+            Self::Fsmount => "fsmount",
+            Self::DetachedCopy => "detached_copy",
+            Self::NamespaceCreated => "namespace_created",
+            Self::NamespaceDestroyed => "namespace_destroyed",
             Self::Automount => "automount",
+            Self::Gap => "gap",
         }
     }
 }
@@ -247,6 +305,10 @@ pub enum EffectKind {
     Attach,
     /// It is gone from there.
     Detach,
+    /// It stands elsewhere now.
+    Move,
+    /// It stands where it stood, with other attributes or another propagation.
+    Change,
 }
 
 /// One effect of an operation.
@@ -256,8 +318,44 @@ pub struct Effect {
     pub kind: EffectKind,
     /// Whether propagation brought it about; `None` when nobody can say.
     pub propagated: Option<bool>,
+    /// The hold of the namespace semaphore in which it happened: effects sorted by it stand in the order in which the
+    /// tables changed. `None` for a change that needs no such hold.
+    pub section: Option<u64>,
     /// The mount.
     pub mount: Mount,
+}
+
+/// The namespace that an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceChange {
+    /// Which one was made or ended.
+    pub namespace: Namespace,
+    /// Of which it was made as a copy.
+    pub copied_from: Option<Namespace>,
+    /// Mounts in it at that time.
+    pub mounts: u32,
+}
+
+/// What was lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// Records that were dropped, by the function of their hook and the reason.
+    pub dropped: Vec<Dropped>,
+    /// Runs of programs that the kernel skipped, where it counts them.
+    pub missed: u64,
+    /// The namespaces whose facts were lost; `None` when it may be any.
+    pub namespaces: Option<Vec<Namespace>>,
+}
+
+/// Records of one hook that were dropped for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The hook's name, as `check` prints it.
+    pub hook: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub records: u64,
 }
 
 /// One operation, as users read it.
@@ -275,6 +373,17 @@ pub struct Operation {
     pub effects: Option<Vec<Effect>>,
     /// Whether nothing of it was lost.
     pub complete: bool,
+    /// The namespace that was made or ended.
+    pub namespace: Option<NamespaceChange>,
+    /// What was lost.
+    pub gap: Option<Gap>,
+}
+
+impl Operation {
+    /// An operation of which nothing but the kind and the time is known.
+    pub fn bare(op: Op, end_ns: u64) -> Self {
+        Self { op, call: None, actor: None, end_ns, effects: None, complete: true, namespace: None, gap: None }
+    }
 }
 
 #[cfg(test)]

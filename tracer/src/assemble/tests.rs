@@ -1,7 +1,7 @@
 //! Sections and calls made by hand.
 
 use super::*;
-use crate::operation::{Actor, Mount, tests::mount};
+use crate::operation::{Actor, Claimed, Mount, tests::mount};
 
 const ID: CallId = CallId { thread: 0x2a_0000_002a, start_ns: 5 };
 
@@ -13,12 +13,10 @@ fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
     CallEnd {
         id: ID,
         syscall,
-        flags,
         errno,
         end_ns: 100,
         actor: actor(),
-        claimed_fstype: None,
-        claimed_source: None,
+        claimed: Claimed { flags, ..Claimed::default() },
         target_id: 1,
         target: None,
     }

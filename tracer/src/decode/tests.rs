@@ -84,8 +84,8 @@ fn a_failed_call_is_read_with_its_target_and_claims() {
     let Fact::CallEnd(end) = decode(&record(&end, b"mnt\0none\0disk\0")).unwrap() else { panic!("not a call") };
     assert_eq!((end.errno, end.syscall), (1, Syscall::Mount));
     assert_eq!(end.target.unwrap().path.unwrap(), b"/mnt");
-    assert_eq!(end.claimed_source.unwrap(), b"disk");
-    assert_eq!(end.claimed_fstype.unwrap(), b"tmpfs");
+    assert_eq!(end.claimed.source.unwrap(), b"disk");
+    assert_eq!(end.claimed.fstype.unwrap(), b"tmpfs");
     assert_eq!((end.actor.pid, end.actor.tid), (42, 43));
 }
 

@@ -84,7 +84,8 @@ impl Limiter {
         sightings(operation, &self.kubelet)
             .into_iter()
             .flat_map(|sighting| match sighting.kind {
-                EffectKind::Attach => self.begin(sighting, now_ns),
+                EffectKind::Attach | EffectKind::Move => self.begin(sighting, now_ns),
+                EffectKind::Change => Vec::new(),
                 EffectKind::Detach => self.unmounted(&sighting.path),
             })
             .collect()

@@ -1,5 +1,7 @@
 //! The names of numbers: flags and errnos, as the public headers have them.
 
+use crate::operation::Syscall;
+
 /// Flags of mount(2): `sys/mount.h` and `linux/mount.h`, bit by bit.
 const MS: &[(u64, &str)] = &[
     (1, "MS_RDONLY"),
@@ -48,6 +50,59 @@ const ATTRIBUTES: &[(u32, &str)] = &[
     (0x40, "MOUNT_ATTR_RDONLY"),
     (0x80, "MOUNT_ATTR_NOSYMFOLLOW"),
 ];
+
+/// Flags of `move_mount(2)`, `uapi/linux/mount.h`.
+const MOVE_MOUNT: &[(u64, &str)] = &[
+    (0x001, "MOVE_MOUNT_F_SYMLINKS"),
+    (0x002, "MOVE_MOUNT_F_AUTOMOUNTS"),
+    (0x004, "MOVE_MOUNT_F_EMPTY_PATH"),
+    (0x010, "MOVE_MOUNT_T_SYMLINKS"),
+    (0x020, "MOVE_MOUNT_T_AUTOMOUNTS"),
+    (0x040, "MOVE_MOUNT_T_EMPTY_PATH"),
+    (0x100, "MOVE_MOUNT_SET_GROUP"),
+    (0x200, "MOVE_MOUNT_BENEATH"),
+];
+
+/// Flags of fsmount(2), `uapi/linux/mount.h`.
+const FSMOUNT: &[(u64, &str)] = &[(1, "FSMOUNT_CLOEXEC")];
+
+/// `AT_*` of `uapi/linux/fcntl.h`, as far as mount calls take them.
+const AT: &[(u64, &str)] =
+    &[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x800, "AT_NO_AUTOMOUNT"), (0x1000, "AT_EMPTY_PATH"), (0x8000, "AT_RECURSIVE")];
+
+/// Flags of `open_tree(2)`, `uapi/linux/mount.h`, beside those of [`AT`]. `OPEN_TREE_CLOEXEC` is `O_CLOEXEC`.
+const OPEN_TREE: &[(u64, &str)] = &[(1, "OPEN_TREE_CLONE"), (0o2_000_000, "OPEN_TREE_CLOEXEC")];
+
+/// Attributes as callers give them, `uapi/linux/mount.h`. The access times are a field of three bits (`MOUNT_ATTR__ATIME`)
+/// whose value 0 is relatime.
+const PUBLIC_ATTRIBUTES: &[(u64, &str)] = &[
+    (0x01, "MOUNT_ATTR_RDONLY"),
+    (0x02, "MOUNT_ATTR_NOSUID"),
+    (0x04, "MOUNT_ATTR_NODEV"),
+    (0x08, "MOUNT_ATTR_NOEXEC"),
+    (0x10, "MOUNT_ATTR_NOATIME"),
+    (0x20, "MOUNT_ATTR_STRICTATIME"),
+    (0x80, "MOUNT_ATTR_NODIRATIME"),
+    (0x10_0000, "MOUNT_ATTR_IDMAP"),
+    (0x20_0000, "MOUNT_ATTR_NOSYMFOLLOW"),
+];
+
+/// The names of a call's flags; a bit without a name is shown as a number.
+pub fn call_flags(syscall: Syscall, flags: u64) -> Vec<String> {
+    match syscall {
+        Syscall::Mount => mount_flags(flags),
+        Syscall::Umount => umount_flags(flags),
+        Syscall::MoveMount => names(flags, MOVE_MOUNT),
+        Syscall::Fsmount => names(flags, FSMOUNT),
+        Syscall::OpenTree => names(flags, &[OPEN_TREE, AT].concat()),
+        Syscall::MountSetattr => names(flags, AT),
+    }
+}
+
+/// The names of attributes as callers give them.
+pub fn public_attributes(attributes: u64) -> Vec<String> {
+    names(attributes, PUBLIC_ATTRIBUTES)
+}
 
 /// The names of mount(2)'s flags; a bit without a name is shown as a number.
 pub fn mount_flags(flags: u64) -> Vec<String> {

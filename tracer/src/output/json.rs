@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{
     escape::{escape, escape_source},
-    flags::{attributes, errno_name, mount_flags, umount_flags},
+    flags::{attributes, call_flags, errno_name, mount_flags, public_attributes},
 };
 use crate::{
     clock::Clock,
-    operation::{Actor, CallEnd, Effect, EffectKind, Mount, Namespace, Operation, Syscall},
+    operation::{Actor, CallEnd, Dropped, Effect, EffectKind, Gap, Mount, Namespace, NamespaceChange, Operation},
 };
 
 /// The version of the object.
@@ -58,6 +58,29 @@ pub fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
             effects.iter().take(MAX_EFFECTS).map(effect).collect::<Vec<_>>()
         }),
         "effects_total": operation.effects.as_ref().filter(|_| operation.complete).map(Vec::len),
+        "namespace": operation.namespace.as_ref().map(namespace_change),
+        "gap": operation.gap.as_ref().map(gap),
+    })
+}
+
+fn namespace_change(change: &NamespaceChange) -> Value {
+    json!({
+        "mntns": change.namespace.inum,
+        "mntns_id": id(Some(change.namespace)),
+        "copied_from_mntns": inum(change.copied_from),
+        "copied_from_mntns_id": id(change.copied_from),
+        "mounts": change.mounts,
+    })
+}
+
+fn gap(gap: &Gap) -> Value {
+    let dropped =
+        |Dropped { hook, reason, records }: &Dropped| json!({"hook": hook, "reason": reason, "records": records});
+    let namespace = |namespace: &Namespace| json!({"mntns": namespace.inum, "mntns_id": namespace.id.to_string()});
+    json!({
+        "dropped": gap.dropped.iter().map(dropped).collect::<Vec<_>>(),
+        "missed": gap.missed,
+        "namespaces": gap.namespaces.as_ref().map(|all| all.iter().map(namespace).collect::<Vec<_>>()),
     })
 }
 
@@ -76,15 +99,15 @@ fn actor(actor: &Actor) -> Value {
 }
 
 fn claimed(call: &CallEnd) -> Value {
-    let flags = match call.syscall {
-        Syscall::Mount => mount_flags(call.flags),
-        Syscall::Umount => umount_flags(call.flags),
-    };
+    let claimed = &call.claimed;
     json!({
-        "source": call.claimed_source.as_deref().map(escape_source),
-        "target": null,
-        "fstype": call.claimed_fstype.as_deref().map(escape),
-        "flags": flags,
+        "source": claimed.source.as_deref().map(escape_source),
+        "target": claimed.target.as_deref().map(escape),
+        "fstype": claimed.fstype.as_deref().map(escape),
+        "flags": call_flags(call.syscall, claimed.flags),
+        "attributes": public_attributes(claimed.attributes),
+        "cleared": public_attributes(claimed.cleared),
+        "propagation": mount_flags(claimed.propagation).first(),
     })
 }
 
@@ -93,9 +116,12 @@ fn effect(effect: &Effect) -> Value {
     let kind = match effect.kind {
         EffectKind::Attach => "attach",
         EffectKind::Detach => "detach",
+        EffectKind::Move => "move",
+        EffectKind::Change => "change",
     };
     value["kind"] = kind.into();
     value["propagated"] = effect.propagated.into();
+    value["section"] = effect.section.map(|section| section.to_string()).into();
     value["owner"] = Value::Null;
     value
 }
@@ -146,7 +172,7 @@ mod tests {
     use super::*;
     use crate::{
         device::Dev,
-        operation::{CallId, Op, PathGap, tests},
+        operation::{CallId, Claimed, Op, PathGap, Syscall, tests},
     };
 
     fn example() -> Operation {
@@ -169,22 +195,23 @@ mod tests {
         let call = CallEnd {
             id: CallId { thread: 1, start_ns: 100 },
             syscall: Syscall::Mount,
-            flags: 4096,
             errno: 0,
             end_ns: 9100,
             actor: actor.clone(),
-            claimed_fstype: None,
-            claimed_source: Some(b"//u:secret@host/x".to_vec()),
+            claimed: Claimed {
+                source: Some(b"//u:secret@host/x".to_vec()),
+                target: Some(b"data".to_vec()),
+                flags: 4096,
+                ..Claimed::default()
+            },
             target_id: 1,
             target: None,
         };
         Operation {
-            op: Op::Bind,
             call: Some(call),
             actor: Some(actor),
-            end_ns: 9100,
-            effects: Some(vec![Effect { kind: EffectKind::Attach, propagated: Some(true), mount }]),
-            complete: true,
+            effects: Some(vec![Effect { kind: EffectKind::Attach, propagated: Some(true), section: Some(7), mount }]),
+            ..Operation::bare(Op::Bind, 9100)
         }
     }
 
@@ -206,15 +233,16 @@ mod tests {
             "duration_ns": 9000,
             "actor": {"pid": 4242, "tid": 4243, "comm": "kube\\x1b", "uid": 0, "cgroup_id": "123",
                       "mntns": 4_026_531_841_u32, "mntns_id": "1", "pod": null, "container": null},
-            "claimed": {"source": "//***@host/x", "target": null, "fstype": null, "flags": ["MS_BIND"]},
+            "claimed": {"source": "//***@host/x", "target": "data", "fstype": null, "flags": ["MS_BIND"],
+                        "attributes": [], "cleared": [], "propagation": null},
             "target": null, "complete": true,
             "effects": [{"mntns": 4_026_532_444_u32, "mntns_id": "7", "mount_id": 812, "mount_id_unique": "1812",
                 "parent_id_unique": "1001", "path": "/data", "path_reason": null, "root": "/",
                 "source": "/dev/nvme0n1", "fstype": "ext4", "dev": "259:0", "rdev": "8:32",
                 "attributes": ["MOUNT_ATTR_RELATIME"],
                 "propagation": {"shared": null, "master": 12, "unbindable": false, "kubernetes": "HostToContainer"},
-                "kind": "attach", "propagated": true, "owner": null}],
-            "effects_total": 1,
+                "kind": "attach", "propagated": true, "section": "7", "owner": null}],
+            "effects_total": 1, "namespace": null, "gap": null,
         });
         assert_eq!(operation(&origin(), 42, &example()), expected);
     }

@@ -172,14 +172,11 @@ mod tests {
 
     fn operation(path: &str) -> Operation {
         let direct = Mount { path: Ok(path.as_bytes().to_vec()), ..mount(2) };
-        let effect = |mount, propagated| Effect { kind: EffectKind::Attach, propagated: Some(propagated), mount };
+        let effect =
+            |mount, propagated| Effect { kind: EffectKind::Attach, propagated: Some(propagated), section: None, mount };
         Operation {
-            op: Op::Automount,
-            call: None,
-            actor: None,
-            end_ns: 0,
             effects: Some(vec![effect(direct.clone(), false), effect(direct, true)]),
-            complete: true,
+            ..Operation::bare(Op::Automount, 0)
         }
     }
 

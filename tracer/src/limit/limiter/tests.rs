@@ -38,8 +38,8 @@ fn path(volume: &str) -> String {
 fn operation(kind: EffectKind, volume: &str) -> Operation {
     let path = Ok(path(volume).into_bytes());
     let mount = Mount { namespace: Some(Namespace { inum: 1, id: 1 }), path, dev: DISK, ..mount(9) };
-    let effects = Some(vec![Effect { kind, propagated: Some(false), mount }]);
-    Operation { op: Op::Mount, call: None, actor: None, end_ns: 1_000_000, effects, complete: true }
+    let effects = Some(vec![Effect { kind, propagated: Some(false), section: None, mount }]);
+    Operation { effects, ..Operation::bare(Op::Mount, 1_000_000) }
 }
 
 fn healthy(current: Option<Limits>) -> Inspected {
