@@ -7,21 +7,32 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `Header.kind`. Numbered by hand, with gaps so that kin can stand together; a retired number stays retired.
+/// 11 and 12 were a copy and an attach with the whole mount and an errno, before facts were written when they are certain.
 pub mod kind {
-    /// A mount stands where its call asked for it ([`super::MountFact`]); `error` tells whether it really does.
-    pub const ATTACH: u16 = 10;
-    /// A copy was put where a mount propagates to ([`super::MountFact`]); undone when the section's attach failed.
-    pub const COPY: u16 = 11;
+    /// A mount enters a namespace ([`super::MountFact`]): nothing can undo it in this section.
+    pub const ATTACH: u16 = 13;
+    /// A copy was put where a mount propagates to ([`super::CopyFact`]); it may still be thrown away.
+    pub const COPY: u16 = 14;
+    /// A mount went to another place ([`super::MountFact`]).
+    pub const MOVE: u16 = 15;
+    /// A mount's propagation was set ([`super::MountFact`]).
+    pub const CHANGE: u16 = 16;
     /// A mount leaves its namespace ([`super::MountFact`]).
     pub const DETACH: u16 = 20;
     /// The namespace semaphore is about to be released ([`super::SectionEnd`]).
     pub const SECTION_END: u16 = 30;
     /// A system call ended ([`super::CallEnd`]).
     pub const CALL_END: u16 = 40;
+    /// The mount that a call is about, where no section says it ([`super::MountFact`]).
+    pub const TARGET: u16 = 41;
     /// A cgroup was made ([`super::Cgroup`]).
     pub const CGROUP_MKDIR: u16 = 50;
     /// A cgroup was removed ([`super::Cgroup`]).
     pub const CGROUP_RMDIR: u16 = 51;
+    /// A mount namespace was made ([`super::NamespaceFact`]).
+    pub const NAMESPACE_MADE: u16 = 60;
+    /// A mount namespace ends ([`super::NamespaceFact`]).
+    pub const NAMESPACE_END: u16 = 61;
 }
 
 /// `CallEnd.syscall`.
@@ -30,6 +41,28 @@ pub mod syscall {
     pub const MOUNT: u32 = 1;
     /// umount2(2).
     pub const UMOUNT: u32 = 2;
+    /// umount(2) of i386: no flags.
+    pub const OLD_UMOUNT: u32 = 3;
+    /// `move_mount(2)`.
+    pub const MOVE_MOUNT: u32 = 4;
+    /// fsmount(2).
+    pub const FSMOUNT: u32 = 5;
+    /// `open_tree(2)` with `OPEN_TREE_CLONE`.
+    pub const OPEN_TREE: u32 = 6;
+    /// `mount_setattr(2)`.
+    pub const MOUNT_SETATTR: u32 = 7;
+    /// Not a record's: the programs' own mark of a thread that copies a namespace.
+    pub const COPY_NAMESPACE: u32 = 100;
+}
+
+/// `CallEnd.target`: whether a record of [`kind::TARGET`](super::kind::TARGET) came before.
+pub mod target {
+    /// There is none: the call's sections say what it is about, or its path led nowhere.
+    pub const NONE: u32 = 0;
+    /// It was written to the ring.
+    pub const SENT: u32 = 1;
+    /// It found no room in the ring.
+    pub const LOST: u32 = 2;
 }
 
 /// Why a path is not there: `Walk.status`.
@@ -60,6 +93,9 @@ pub const MAX_WALK_BYTES: u32 = 4096;
 pub const NAME_BYTES: usize = 256;
 /// Bytes that a copied source string may have, NUL included; longer ones are cut.
 pub const SOURCE_BYTES: usize = 256;
+/// Bytes that a copied target string may have, NUL included; longer ones are not copied, because a part of a path is
+/// another path.
+pub const TARGET_BYTES: usize = 1024;
 /// Bytes of a file system type's name, NUL included; the longest in the kernel has 15.
 pub const FSTYPE_BYTES: usize = 32;
 /// Bytes of `task_struct.comm`: `TASK_COMM_LEN` of `linux/sched.h`.
@@ -138,18 +174,51 @@ pub struct Mount {
     pub fstype: [u8; FSTYPE_BYTES],
 }
 
-/// [`kind::ATTACH`], [`kind::COPY`], [`kind::DETACH`]: a mount, and what the function made of it.
+/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: the mount
+/// that the thread's open call is about; its path is the caller's, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct MountFact {
     /// What every record begins with.
     pub header: Header,
-    /// 0, or a negative errno.
-    pub error: i32,
-    /// Zero; keeps the next field aligned.
-    pub reserved: u32,
     /// The mount.
     pub mount: Mount,
+}
+
+/// [`kind::COPY`]: which mount is a copy that propagation made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct CopyFact {
+    /// What every record begins with.
+    pub header: Header,
+    /// `mnt_id_unique`, 0 before 6.8.
+    pub id_unique: u64,
+    /// `mnt_id`.
+    pub id: u32,
+    /// Zero; keeps the record a multiple of eight bytes.
+    pub reserved: u32,
+}
+
+/// [`kind::NAMESPACE_MADE`], [`kind::NAMESPACE_END`]: a mount namespace begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct NamespaceFact {
+    /// What every record begins with.
+    pub header: Header,
+    /// Its 64-bit id.
+    pub id: u64,
+    /// The 64-bit id of the one that it was made from, 0 at an end.
+    pub from_id: u64,
+    /// Its inode number.
+    pub inum: u32,
+    /// The inode number of the one that it was made from, 0 at an end.
+    pub from_inum: u32,
+    /// Mounts in it.
+    pub mounts: u32,
+    /// Zero; keeps the next field aligned.
+    pub reserved: u32,
+    /// Who did it; all zero at an end, where the section's end says it.
+    pub actor: Actor,
 }
 
 /// Who acts.
@@ -182,41 +251,45 @@ pub struct SectionEnd {
     pub flags: u64,
     /// The open call, see [`syscall`]; 0 without one.
     pub syscall: u32,
-    /// The open call's target, as in [`CallEnd::target_id`].
+    /// As in [`CallEnd::target_id`].
     pub target_id: u32,
     /// Who held the semaphore.
     pub actor: Actor,
 }
 
 /// [`kind::CALL_END`]: a system call that changes mount tables has ended.
-/// Tail: `target.path`, `target.root`, the target's source, then the claimed source.
+/// Tail: the claimed source, then the claimed target; both with their NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct CallEnd {
     /// What every record begins with.
     pub header: Header,
-    /// `CLOCK_BOOTTIME` in nanoseconds at which the call began.
+    /// `CLOCK_BOOTTIME` in nanoseconds at which the call began; 0 when its beginning was missed.
     pub start_ns: u64,
-    /// The call's flags: `MS_*` of mount(2), or `MNT_*`/`UMOUNT_*` of umount2(2).
+    /// The call's flags.
     pub flags: u64,
-    /// 0, or a negative errno.
-    pub error: i32,
+    /// `MOUNT_ATTR_*` of fsmount(2), or those that `mount_setattr(2)` sets.
+    pub attributes: u64,
+    /// `MOUNT_ATTR_*` that `mount_setattr(2)` clears.
+    pub cleared: u64,
+    /// `MS_SHARED` and its kin, of `mount_setattr(2)`.
+    pub propagation: u64,
+    /// The call's result: 0 or a descriptor, or a negative errno.
+    pub result: i32,
     /// See [`syscall`].
     pub syscall: u32,
-    /// 1 when `target` was filled: the call failed, or none of its sections wrote a fact.
-    pub has_target: u32,
-    /// Bytes of the claimed source in the tail, 0 when the caller gave none.
-    pub claimed_source_bytes: u32,
-    /// `mnt_id` of the mount that the caller's path led to when the call began.
+    /// See [`target`].
+    pub target: u32,
+    /// `mnt_id` of the mount that umount2(2) was to take away.
     pub target_id: u32,
-    /// Zero; keeps the next field aligned.
-    pub reserved: u32,
+    /// Bytes of the claimed source in the tail, 0 when it could not be read.
+    pub source_bytes: u32,
+    /// Bytes of the claimed target in the tail, 0 when it could not be read.
+    pub target_bytes: u32,
     /// Who called.
     pub actor: Actor,
     /// The file system type that the caller named, ended by a NUL; empty when none.
-    pub claimed_fstype: [u8; FSTYPE_BYTES],
-    /// The mount that the kernel found at the caller's path. Its path is the caller's, resolved.
-    pub target: Mount,
+    pub fstype: [u8; FSTYPE_BYTES],
 }
 
 /// [`kind::CGROUP_MKDIR`], [`kind::CGROUP_RMDIR`]: a cgroup of the v2 hierarchy was made or removed. Tail: its path.

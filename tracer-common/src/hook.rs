@@ -1,25 +1,87 @@
-//! The probes' own numbers: one each, used as the index of its scratch slot and of its drop counter.
+//! The probes' own numbers: one each, used as the index of its drop counters.
 
-/// Entry of `path_mount`: mount(2) begins, its target is resolved.
-pub const MOUNT_ENTER: u32 = 0;
-/// Exit of `path_mount`: mount(2) ends with its errno.
-pub const MOUNT_EXIT: u32 = 1;
-/// Entry of `path_umount`: umount2(2) begins, its target is resolved.
-pub const UMOUNT_ENTER: u32 = 2;
-/// Exit of `path_umount`: umount2(2) ends with its errno.
-pub const UMOUNT_EXIT: u32 = 3;
-/// Exit of `graft_tree`: a new mount or a bind stands where it was asked for, or failed to.
-pub const GRAFT: u32 = 4;
-/// Entry of `mnt_set_mountpoint`: a copy is put where a mount propagates to.
-pub const COPY: u32 = 5;
+/// A function by which a system call is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// Its symbol.
+    pub function: &'static str,
+    /// Which call, see [`crate::fact::syscall`].
+    pub syscall: u32,
+    /// Whether 32-bit callers come in here: other registers hold the arguments, and they are half as wide.
+    pub compat: bool,
+}
+
+const fn door(function: &'static str, syscall: u32, compat: bool) -> Door {
+    Door { function, syscall, compat }
+}
+
+/// How many doors there are.
+pub const DOOR_COUNT: u32 = 13;
+
+/// Every door; a kernel that lacks one lacks the system call, or 32-bit callers.
+pub const DOORS: [Door; DOOR_COUNT as usize] = {
+    use crate::fact::syscall::{FSMOUNT, MOUNT, MOUNT_SETATTR, MOVE_MOUNT, OLD_UMOUNT, OPEN_TREE, UMOUNT};
+    [
+        door("__x64_sys_mount", MOUNT, false),
+        door("__ia32_sys_mount", MOUNT, true),
+        door("__x64_sys_umount", UMOUNT, false),
+        door("__ia32_sys_umount", UMOUNT, true),
+        door("__ia32_sys_oldumount", OLD_UMOUNT, true),
+        door("__x64_sys_move_mount", MOVE_MOUNT, false),
+        door("__ia32_sys_move_mount", MOVE_MOUNT, true),
+        door("__x64_sys_fsmount", FSMOUNT, false),
+        door("__ia32_sys_fsmount", FSMOUNT, true),
+        door("__x64_sys_open_tree", OPEN_TREE, false),
+        door("__ia32_sys_open_tree", OPEN_TREE, true),
+        door("__x64_sys_mount_setattr", MOUNT_SETATTR, false),
+        door("__ia32_sys_mount_setattr", MOUNT_SETATTR, true),
+    ]
+};
+
+/// A mount enters a namespace, with those below it (`commit_tree`) or alone (`mnt_add_to_ns`).
+pub const ATTACH: u32 = 0;
+/// `mnt_set_mountpoint`: a copy is put where a mount propagates to.
+pub const COPY: u32 = 1;
+/// A mount goes from one place to another (`make_visible`, `attach_recursive_mnt`).
+pub const MOVE: u32 = 2;
 /// Exit of `propagate_umount`: the list of all mounts that an unmount takes along is complete.
-pub const DETACH: u32 = 6;
-/// Entry of `namespace_unlock`: a section ends.
-pub const SECTION_END: u32 = 7;
+pub const DETACH: u32 = 3;
+/// Exit of `change_mnt_propagation`: a mount became shared, private, slave or unbindable.
+pub const CHANGE: u32 = 4;
+/// `umount_tree` of a namespace's root: the namespace ends.
+pub const NAMESPACE_END: u32 = 5;
+/// `namespace_unlock`: a section ends.
+pub const SECTION_END: u32 = 6;
+/// Entry of `copy_mnt_ns`: mounts enter a namespace that is being made.
+pub const NAMESPACE_COPY: u32 = 7;
+/// Exit of `copy_mnt_ns`: a namespace was made.
+pub const NAMESPACE_MADE: u32 = 8;
+/// Exit of `path_mount`: what the kernel found at the path of mount(2).
+pub const MOUNT_TARGET: u32 = 9;
+/// Entry of `path_umount`: the mount that umount2(2) is to take away.
+pub const UMOUNT_TARGET: u32 = 10;
+/// Exit of `path_umount`: it is still there.
+pub const UMOUNT_KEPT: u32 = 11;
 /// The tracepoint `cgroup_mkdir`.
-pub const CGROUP_MKDIR: u32 = 8;
+pub const CGROUP_MKDIR: u32 = 12;
 /// The tracepoint `cgroup_rmdir`.
-pub const CGROUP_RMDIR: u32 = 9;
+pub const CGROUP_RMDIR: u32 = 13;
+/// Entry of the first door; those of the others follow.
+pub const CALL_ENTER: u32 = 14;
+/// Exit of the first door; those of the others follow.
+pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 
-/// How many there are: the length of the per-probe maps.
-pub const COUNT: u32 = 10;
+/// How many there are.
+pub const COUNT: u32 = CALL_EXIT + DOOR_COUNT;
+
+/// Why a record was dropped: the second index of a probe's drop counters.
+pub mod reason {
+    /// The ring had no room.
+    pub const RING_FULL: u32 = 0;
+    /// The ring had room, but its lock could not be had.
+    pub const RING_BUSY: u32 = 1;
+    /// The kernel's list was longer than a program may walk.
+    pub const LIST_TOO_LONG: u32 = 2;
+    /// How many there are.
+    pub const COUNT: u32 = 3;
+}

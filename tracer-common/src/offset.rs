@@ -55,7 +55,12 @@ pub const OFFSETS: &[Offset] = &[
     // 6.18 and newer have ns_id; up to 6.17 the same number is seq.
     optional("NS_ID", "mnt_namespace", &["ns", "ns_id"]),
     optional("NS_SEQ", "mnt_namespace", &["seq"]),
-    required("MOUNTPOINT_DENTRY", "mountpoint", &["m_dentry"]),
+    required("NS_ROOT", "mnt_namespace", &["root"]),
+    // 6.8 and newer have nr_mounts; before that `mounts` was the number, and then became the tree.
+    optional("NS_NR_MOUNTS", "mnt_namespace", &["nr_mounts"]),
+    optional("NS_MOUNTS", "mnt_namespace", &["mounts"]),
+    // 7.0 and newer; before that an anonymous namespace has the id 0.
+    optional("NS_IS_ANON", "mnt_namespace", &["is_anon"]),
     required("SB_DEV", "super_block", &["s_dev"]),
     required("SB_TYPE", "super_block", &["s_type"]),
     required("TYPE_NAME", "file_system_type", &["name"]),
@@ -69,6 +74,10 @@ pub const OFFSETS: &[Offset] = &[
     required("PATH_MNT", "path", &["mnt"]),
     required("PATH_DENTRY", "path", &["dentry"]),
     required("TASK_NSPROXY", "task_struct", &["nsproxy"]),
+    required("TASK_FILES", "task_struct", &["files"]),
+    required("FILES_TABLE", "files_struct", &["fdt"]),
+    required("TABLE_FILES", "fdtable", &["fd"]),
+    required("FILE_PATH", "file", &["f_path"]),
     required("NSPROXY_MNT_NS", "nsproxy", &["mnt_ns"]),
     required("CGROUP_KN", "cgroup", &["kn"]),
     required("KERNFS_ID", "kernfs_node", &["id"]),
@@ -78,8 +87,7 @@ pub const OFFSETS: &[Offset] = &[
 
 /// Every argument count that the programs use: where the result stands on exit.
 pub const ARGUMENTS: &[Arguments] = &[
-    Arguments { symbol: "PATH_MOUNT_ARGUMENTS", function: "path_mount" },
-    Arguments { symbol: "PATH_UMOUNT_ARGUMENTS", function: "path_umount" },
-    // Three up to 6.17, two from 6.18.
-    Arguments { symbol: "GRAFT_TREE_ARGUMENTS", function: "graft_tree" },
+    // Gone as a symbol from 6.18 on, where another function says what moved.
+    Arguments { symbol: "ATTACH_RECURSIVE_MNT_ARGUMENTS", function: "attach_recursive_mnt" },
+    Arguments { symbol: "COPY_MNT_NS_ARGUMENTS", function: "copy_mnt_ns" },
 ];

@@ -4,17 +4,20 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    Actor, CallEnd, Cgroup, FSTYPE_BYTES, Header, Mount, MountFact, SectionEnd, Walk, kind, syscall, walk,
+    Actor, CallEnd, Cgroup, CopyFact, FSTYPE_BYTES, Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, kind,
+    syscall, target, walk,
 };
 use zerocopy::IntoBytes;
 
 const _: () = assert!(size_of::<Header>() == 40);
 const _: () = assert!(size_of::<Walk>() == 4);
 const _: () = assert!(size_of::<Mount>() == 104);
-const _: () = assert!(size_of::<MountFact>() == 152);
+const _: () = assert!(size_of::<MountFact>() == 144);
+const _: () = assert!(size_of::<CopyFact>() == 56);
+const _: () = assert!(size_of::<NamespaceFact>() == 112);
 const _: () = assert!(size_of::<Actor>() == 40);
 const _: () = assert!(size_of::<SectionEnd>() == 104);
-const _: () = assert!(size_of::<CallEnd>() == 256);
+const _: () = assert!(size_of::<CallEnd>() == 176);
 const _: () = assert!(size_of::<Cgroup>() == 56);
 
 fn header(kind: u16) -> Header {
@@ -75,9 +78,31 @@ fn mount_bytes() -> Vec<u8> {
 
 #[test]
 fn a_mount_fact() {
-    let fact = MountFact { header: header(kind::ATTACH), error: -16, reserved: 0, mount: mount() };
-    let expected = [header_bytes(10), vec![0xf0, 0xff, 0xff, 0xff, 0, 0, 0, 0], mount_bytes()].concat();
-    assert_eq!(fact.as_bytes(), expected);
+    let fact = MountFact { header: header(kind::ATTACH), mount: mount() };
+    assert_eq!(fact.as_bytes(), [header_bytes(13), mount_bytes()].concat());
+}
+
+#[test]
+fn a_copy() {
+    let fact = CopyFact { header: header(kind::COPY), id_unique: 1, id: 2, reserved: 0 };
+    assert_eq!(fact.as_bytes(), [header_bytes(14), vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]].concat());
+}
+
+#[test]
+fn a_namespaces_birth() {
+    let fact = NamespaceFact {
+        header: header(kind::NAMESPACE_MADE),
+        id: 1,
+        from_id: 2,
+        inum: 3,
+        from_inum: 4,
+        mounts: 5,
+        reserved: 0,
+        actor: actor(),
+    };
+    let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = [3u32, 4, 5, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+    assert_eq!(fact.as_bytes(), [header_bytes(60), ids, numbers, actor_bytes()].concat());
 }
 
 #[test]
@@ -101,24 +126,23 @@ fn a_calls_end() {
         header: header(kind::CALL_END),
         start_ns: 1,
         flags: 2,
-        error: -1,
+        attributes: 3,
+        cleared: 4,
+        propagation: 5,
+        result: -1,
         syscall: syscall::UMOUNT,
-        has_target: 3,
-        claimed_source_bytes: 4,
-        target_id: 5,
-        reserved: 0,
+        target: target::SENT,
+        target_id: 4,
+        source_bytes: 5,
+        target_bytes: 6,
         actor: actor(),
-        claimed_fstype: [7; FSTYPE_BYTES],
-        target: mount(),
+        fstype: [7; FSTYPE_BYTES],
     };
-    let numbers = [
-        vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
-        vec![0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0],
-    ]
-    .concat();
-    let expected = [header_bytes(40), numbers, actor_bytes(), vec![7; FSTYPE_BYTES], mount_bytes()].concat();
+    let words: Vec<u8> = (1..=5u64).flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = [u32::MAX, 2, 1, 4, 5, 6].into_iter().flat_map(u32::to_le_bytes).collect();
+    let expected = [header_bytes(40), words, numbers, actor_bytes(), vec![7; FSTYPE_BYTES]].concat();
     assert_eq!(end.as_bytes(), expected);
-    assert_eq!(offset_of!(CallEnd, target), 152);
+    assert_eq!(offset_of!(CallEnd, actor), 104);
 }
 
 #[test]
@@ -134,12 +158,17 @@ fn numbers_of_the_wire_stay_what_they_are() {
         [
             kind::ATTACH,
             kind::COPY,
+            kind::MOVE,
+            kind::CHANGE,
             kind::DETACH,
             kind::SECTION_END,
             kind::CALL_END,
+            kind::TARGET,
             kind::CGROUP_MKDIR,
-            kind::CGROUP_RMDIR
+            kind::CGROUP_RMDIR,
+            kind::NAMESPACE_MADE,
+            kind::NAMESPACE_END,
         ],
-        [10, 11, 20, 30, 40, 50, 51]
+        [13, 14, 15, 16, 20, 30, 40, 41, 50, 51, 60, 61]
     );
 }

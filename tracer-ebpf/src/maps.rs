@@ -1,15 +1,22 @@
-//! The maps: one ring, one scratch slot and one drop counter for each probe, the open calls, the open section.
+//! The maps: two rings, what a probe puts its record together in, counters of what was lost, the open calls, the open
+//! section.
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tracer_common::hook;
+use tracer_common::{
+    fact::{CGROUP_PATH_BYTES, SOURCE_BYTES, TARGET_BYTES},
+    hook::{self, DOOR_COUNT},
+};
 
-/// Default size of the ring in bytes; the agent may set another before loading. 8 MiB hold some 30,000 facts.
-const RING_BYTES: u32 = 8 << 20;
+/// Default sizes of the rings in bytes; the agent may set others before loading. 8 MiB hold some 30,000 facts.
+const TABLES_BYTES: u32 = 8 << 20;
+const CALLS_BYTES: u32 = 2 << 20;
 /// Calls that may be open at once, one a thread.
 const OPEN_CALLS: u32 = 8192;
+/// Namespaces whose losses are kept apart.
+const DIRTY_NAMESPACES: u32 = 256;
 
 /// A system call that has begun on a thread.
 #[derive(Clone, Copy)]
@@ -17,14 +24,20 @@ const OPEN_CALLS: u32 = 8192;
 pub(crate) struct Call {
     /// `CLOCK_BOOTTIME` in nanoseconds.
     pub(crate) start_ns: u64,
-    /// `mnt_id` of the mount that the caller's path led to.
-    pub(crate) target_id: u32,
-    /// Facts that its sections have written so far.
-    pub(crate) facts: u32,
     /// Its flags.
     pub(crate) flags: u64,
+    /// `struct pt_regs` of the caller.
+    pub(crate) registers: u64,
+    /// `mnt_id` of the mount that an unmount is to take away.
+    pub(crate) target_id: u32,
+    /// Facts of its sections so far, those included that found no room.
+    pub(crate) facts: u32,
+    /// Sections of it that the agent can read.
+    pub(crate) delivered: u32,
     /// Which system call.
     pub(crate) syscall: u32,
+    /// See `fact::target`.
+    pub(crate) target: u32,
     /// Keeps the value a multiple of eight bytes.
     pub(crate) reserved: u32,
 }
@@ -39,17 +52,50 @@ pub(crate) struct Section {
     pub(crate) facts: u32,
     /// Facts lost since.
     pub(crate) lost: u32,
+    /// Root of the tree whose mounts enter a namespace just now, `struct mount *`; 0 between two trees.
+    pub(crate) entering: u64,
+}
+
+/// Whose arguments were saved.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SavedKey {
+    /// `tgid << 32 | tid`.
+    pub(crate) thread: u64,
+    /// The hook of the return probe.
+    pub(crate) hook: u64,
+}
+
+/// A namespace whose facts were lost. All zero stands for every namespace.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DirtyKey {
+    /// Its 64-bit id.
+    pub(crate) id: u64,
+    /// Its inode number.
+    pub(crate) inum: u64,
 }
 
 /// The mask that shows the verifier that a write position lies within the scratch slot. 16 KiB take the fixed part, two
 /// walks and two strings.
 pub(crate) const SCRATCH_MASK: usize = 0x3fff;
 
-/// Where a probe puts its record together. Map values begin at a multiple of eight bytes.
+/// The slots for records with walks: one for each program that walks, because on a preemptible kernel a program is
+/// guarded against itself only. What runs inside sections runs one at a time and shares one.
+pub(crate) mod slot {
+    pub(crate) const TABLES: u32 = 0;
+    pub(crate) const MOUNT_TARGET: u32 = 1;
+    pub(crate) const UMOUNT_KEPT: u32 = 2;
+    /// The doors of fsmount(2) and `open_tree(2)`, by their number.
+    pub(crate) const FIRST_DETACHED: u32 = 3;
+    pub(crate) const COUNT: u32 = FIRST_DETACHED + 4;
+}
+
+/// Where a probe puts a record with walks together. Map values begin at a multiple of eight bytes.
 #[repr(C, align(8))]
 pub(crate) struct Scratch {
     /// The record: room for any masked position and the longest single string behind it.
-    pub(crate) record: [u8; SCRATCH_MASK + 1 + tracer_common::fact::CGROUP_PATH_BYTES],
+    pub(crate) record: [u8; SCRATCH_MASK + 1 + CGROUP_PATH_BYTES],
     /// How far a walk has come.
     pub(crate) cursor: Cursor,
 }
@@ -68,21 +114,62 @@ pub(crate) struct Cursor {
     pub(crate) reserved: u32,
 }
 
-/// The records, to the agent.
-#[map]
-pub(crate) static RING: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+/// The mask for the short slots: the fixed part and two strings.
+pub(crate) const SHORT_MASK: usize = 0x3ff;
 
-/// Records that found no room, by probe.
-#[map]
-pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook::COUNT, 0);
+/// The short slots: one for each door's end, and one for each cgroup tracepoint.
+pub(crate) mod short {
+    use tracer_common::hook::DOOR_COUNT;
 
-/// One slot for each probe: on a preemptible kernel a program is guarded against itself only.
-#[map]
-pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(hook::COUNT, 0);
+    pub(crate) const CGROUP_MKDIR: u32 = DOOR_COUNT;
+    pub(crate) const CGROUP_RMDIR: u32 = CGROUP_MKDIR + 1;
+}
 
-/// By thread.
+/// Where a probe puts a record without walks together.
+#[repr(C, align(8))]
+pub(crate) struct Short {
+    /// The record: room for any masked position and the longest string behind it.
+    pub(crate) record: [u8; SHORT_MASK + 1 + TARGET_BYTES],
+}
+
+const _: () = assert!(size_of::<tracer_common::fact::CallEnd>() + SOURCE_BYTES <= SHORT_MASK);
+const _: () = assert!(CGROUP_PATH_BYTES <= TARGET_BYTES);
+
+/// What happens inside sections: lossless by design.
 #[map]
-pub(crate) static CALLS: HashMap<u64, Call> = HashMap::with_max_entries(OPEN_CALLS, 0);
+pub(crate) static TABLES: RingBuf = RingBuf::with_byte_size(TABLES_BYTES, 0);
+
+/// What happens outside of them: calls, their targets, namespaces that were made, cgroups.
+#[map]
+pub(crate) static CALLS: RingBuf = RingBuf::with_byte_size(CALLS_BYTES, 0);
+
+/// Records that were dropped, by probe and reason.
+#[map]
+pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook::COUNT * hook::reason::COUNT, 0);
+
+/// Operations of which no record at all could be written.
+#[map]
+pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Namespaces whose facts were lost, and how many of them; the agent takes them out.
+#[map]
+pub(crate) static DIRTY: HashMap<DirtyKey, u64> = HashMap::with_max_entries(DIRTY_NAMESPACES, 0);
+
+/// By [`slot`].
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(slot::COUNT, 0);
+
+/// By [`short`].
+#[map]
+pub(crate) static SHORT: PerCpuArray<Short> = PerCpuArray::with_max_entries(DOOR_COUNT + 2, 0);
+
+/// By thread. The oldest goes when it is full: a return that was missed leaves its call open for ever.
+#[map]
+pub(crate) static OPEN: LruHashMap<u64, Call> = LruHashMap::with_max_entries(OPEN_CALLS, 0);
+
+/// Arguments for return probes.
+#[map]
+pub(crate) static SAVED: LruHashMap<SavedKey, [u64; 4]> = LruHashMap::with_max_entries(OPEN_CALLS, 0);
 
 /// The open section.
 #[map]

@@ -55,3 +55,27 @@ pub(crate) unsafe fn string(to: *mut u8, limit: u32, from: u64) -> usize {
 pub(crate) fn word(context: &impl EbpfContext, n: u32) -> u64 {
     read(context.as_ptr() as u64 + u64::from(n) * 8)
 }
+
+/// Copies a NUL-ended string of at most `limit` bytes of the caller's memory to `to`; how many bytes it took, NUL
+/// included, 0 when unreadable.
+///
+/// # Safety
+/// `to` must have room for `limit` bytes.
+#[inline(always)]
+pub(crate) unsafe fn user_string(to: *mut u8, limit: u32, from: u64) -> usize {
+    if from == 0 {
+        return 0;
+    }
+    // SAFETY: the caller gives the room; the helper bears any source.
+    let n = unsafe { generated::bpf_probe_read_user_str(to.cast(), limit, from as *const _) };
+    if n < 0 { 0 } else { n as usize }
+}
+
+/// The word at `address` of the caller's memory, zero where nothing can be read.
+#[inline(always)]
+pub(crate) fn user_word(address: u64) -> u64 {
+    let mut value = 0u64;
+    // SAFETY: the destination is eight bytes of our stack; the helper bears any source.
+    unsafe { generated::bpf_probe_read_user((&raw mut value).cast(), 8, address as *const _) };
+    value
+}

@@ -12,15 +12,15 @@ use crate::{
     read::{pointer, read},
 };
 
-/// Walks from `dentry` on `mount` and appends each name with its NUL to the scratch slot of `hook` at `start`. With
+/// Walks from `dentry` on `mount` and appends each name with its NUL to scratch slot `number` at `start`. With
 /// `mount` 0 the walk stays in the file system and ends at its root.
 ///
 /// A global function: the verifier looks at it once, however often and from wherever it is called. Returns the end of
 /// what was written in the lower half, the status (`fact::walk`) in the upper half.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn walk(hook: u32, mount: u64, dentry: u64, start: u32) -> u64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(hook) else {
+pub(crate) extern "C" fn walk(number: u32, mount: u64, dentry: u64, start: u32) -> u64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(number) else {
         return result(start, status::UNREADABLE);
     };
     // SAFETY: this probe's own slot, as long as the mask allows plus more than a name.

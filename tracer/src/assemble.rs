@@ -3,22 +3,30 @@
 //! Calls end in another order than tables change, so a call's sections wait for its end, which carries the errno. A
 //! section of no call (an automount, an expiry) is an operation by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::operation::{Asked, CallEnd, CallId, Effect, EffectKind, MountFact, Op, Operation, Role, Section, Syscall};
+use crate::operation::{
+    Asked, CallEnd, CallId, Claimed, Effect, EffectKind, Mount, MountKey, Op, Operation, Role, Section, SectionFact,
+    Syscall,
+};
 
 /// How long a section waits for the end of its call: longer than any call that has already changed a table takes.
 pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
+/// Detached mounts whose making is remembered. Who makes more at once than this without attaching them has the later ones
+/// called `mount`.
+const MAX_DETACHED: usize = 4096;
 
 /// Flags of mount(2) in `sys/mount.h`.
 mod ms {
     pub(super) const REMOUNT: u64 = 32;
     pub(super) const BIND: u64 = 4096;
     pub(super) const MOVE: u64 = 8192;
-    pub(super) const REC: u64 = 16384;
     /// `MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED`.
     pub(super) const PROPAGATION: u64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
 }
+
+/// `MOVE_MOUNT_SET_GROUP` of `uapi/linux/mount.h`: nothing moves, a peer group is joined.
+const MOVE_MOUNT_SET_GROUP: u64 = 0x100;
 
 /// `MNT_SHRINKABLE` of `linux/mount.h`: the kernel sets it on what it mounts by itself (`finish_automount`).
 const MNT_SHRINKABLE: u32 = 0x100;
@@ -28,8 +36,8 @@ const MNT_SHRINKABLE: u32 = 0x100;
 pub enum Assembled {
     /// An operation.
     Operation(Box<Operation>),
-    /// It belongs to a call that has not ended.
-    Waiting,
+    /// It belongs to a call that has not ended, or changed nothing.
+    Nothing,
     /// A section that changed a table in a way that this version does not know how to name.
     Unresolved,
 }
@@ -38,48 +46,161 @@ pub enum Assembled {
 #[derive(Debug, Default)]
 pub struct Assemble {
     open: HashMap<CallId, Vec<Section>>,
+    /// The mounts that open calls are about, by thread: a thread is in one call at a time.
+    targets: HashMap<u64, (CallId, Box<Mount>)>,
+    /// How detached mounts came to be, until they enter a namespace.
+    detached: HashMap<MountKey, Op>,
 }
 
 impl Assemble {
     /// A section has ended. A thread is in one call at a time: what it left open before lacks its end.
     pub fn section(&mut self, section: Section) -> Vec<Assembled> {
-        let Some(call) = call_of(&section) else { return vec![without_end(&[section])] };
+        let Some(call) = call_of(&section) else { return vec![self.without_end(&[section])] };
         let mut assembled = self.missed(call);
         self.open.entry(call).or_default().push(section);
-        assembled.push(Assembled::Waiting);
+        assembled.push(Assembled::Nothing);
         assembled
+    }
+
+    /// The mount that a call is about was found.
+    pub fn target(&mut self, call: CallId, mount: Box<Mount>) {
+        self.targets.insert(call.thread, (call, mount));
     }
 
     /// A call has ended.
     pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
         let mut assembled = self.missed(end.id);
         let sections = self.open.remove(&end.id).unwrap_or_default();
+        let target = self.targets.remove(&end.id.thread).filter(|(call, _)| *call == end.id).map(|(_, mount)| *mount);
         let asked = Asked { syscall: end.syscall, flags: end.claimed.flags, target_id: end.target_id };
-        let operation = Operation {
-            actor: Some(end.actor.clone()),
-            end_ns: end.end_ns,
-            call: Some(end),
-            ..operation(&sections, asked)
-        };
+        let mut operation = self.operation(&sections, asked, &end.claimed);
+        if end.errno == 0 {
+            self.succeeded(&mut operation, target.as_ref());
+        }
+        operation.complete &= target.is_some() || !end.has_target;
+        operation.actor = Some(end.actor.clone());
+        operation.end_ns = end.end_ns;
+        operation.call = Some(CallEnd { target, ..end });
         assembled.push(Assembled::Operation(Box::new(operation)));
         assembled
+    }
+
+    /// What a call did to the mount that it is about, where no section says it.
+    fn succeeded(&mut self, operation: &mut Operation, target: Option<&Mount>) {
+        match (operation.op, target) {
+            (Op::Remount, Some(mount)) => {
+                let kind = EffectKind::Change;
+                operation.effects =
+                    Some(vec![Effect { kind, propagated: Some(false), section: None, mount: mount.clone() }]);
+            }
+            (Op::Fsmount, Some(mount)) => self.made_detached(mount, Op::Mount),
+            (Op::DetachedCopy, Some(mount)) => self.made_detached(mount, Op::Bind),
+            _ => {}
+        }
+    }
+
+    fn made_detached(&mut self, mount: &Mount, becomes: Op) {
+        if self.detached.len() < MAX_DETACHED || self.detached.contains_key(&mount.key()) {
+            self.detached.insert(mount.key(), becomes);
+        } else {
+            self.detached.clear();
+        }
     }
 
     /// Earlier calls of this call's thread, whose ends were missed.
     fn missed(&mut self, call: CallId) -> Vec<Assembled> {
         let earlier = |id: &CallId, _: &mut Vec<Section>| id.thread == call.thread && *id != call;
-        self.open.extract_if(earlier).map(|(_, sections)| without_end(&sections)).collect()
+        let missed: Vec<_> = self.open.extract_if(earlier).collect();
+        missed.into_iter().map(|(_, sections)| self.without_end(&sections)).collect()
     }
 
     /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] ago: their end was missed.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Assembled> {
         let late = |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < now_ns);
-        self.open.extract_if(|_, sections| late(sections)).map(|(_, sections)| without_end(&sections)).collect()
+        let expired: Vec<_> = self.open.extract_if(|_, sections| late(sections)).collect();
+        self.targets.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= now_ns);
+        expired.into_iter().map(|(_, sections)| self.without_end(&sections)).collect()
     }
 
     /// When [`Self::expire`] has something to give up next, `CLOCK_BOOTTIME` in nanoseconds.
     pub fn next_expiry_ns(&self) -> Option<u64> {
         self.open.values().filter_map(|sections| sections.last()).map(|last| last.end_ns + CALL_PATIENCE_NS + 1).min()
+    }
+
+    /// Sections whose call's end was missed, or that have no call.
+    fn without_end(&mut self, sections: &[Section]) -> Assembled {
+        if let Some(asked) = sections.iter().find_map(|section| section.asked) {
+            return Assembled::Operation(Box::new(self.operation(sections, asked, &Claimed::default())));
+        }
+        let ended = facts(sections).find_map(|fact| match fact {
+            SectionFact::NamespaceEnd(change) => Some(*change),
+            _ => None,
+        });
+        if let Some(change) = ended {
+            let operation =
+                Operation { namespace: Some(change), effects: None, ..shown(sections, Op::NamespaceDestroyed, None) };
+            return Assembled::Operation(Box::new(operation));
+        }
+        let op = if facts(sections).any(is_automount) {
+            Op::Automount
+        } else if has(sections, Role::Detach) {
+            Op::Umount
+        } else if has(sections, Role::Move) {
+            Op::Move
+        } else if has(sections, Role::Change) {
+            Op::Propagation
+        } else if has(sections, Role::Attach) {
+            return Assembled::Unresolved;
+        } else {
+            return Assembled::Nothing;
+        };
+        Assembled::Operation(Box::new(shown(sections, op, None)))
+    }
+
+    /// The operation that a call was asked for, with what its sections show and without its end.
+    fn operation(&mut self, sections: &[Section], asked: Asked, claimed: &Claimed) -> Operation {
+        let op = self.op_of(sections, asked, claimed);
+        let shown = shown(sections, op, (op == Op::Umount).then_some(asked.target_id));
+        // Attributes that mount_setattr(2) sets are not traced yet; a remount's effect is its target.
+        let traced = !matches!(op, Op::Remount | Op::Setattr) && !sets_group(asked);
+        Operation { effects: shown.effects.filter(|_| traced), ..shown }
+    }
+
+    /// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
+    fn op_of(&mut self, sections: &[Section], asked: Asked, claimed: &Claimed) -> Op {
+        let has = |flag| asked.flags & flag != 0;
+        match asked.syscall {
+            Syscall::Umount => Op::Umount,
+            Syscall::Mount if has(ms::REMOUNT) => Op::Remount,
+            Syscall::Mount if has(ms::BIND) => Op::Bind,
+            Syscall::Mount if has(ms::PROPAGATION) => Op::Propagation,
+            Syscall::Mount if has(ms::MOVE) => Op::Move,
+            Syscall::Mount => Op::Mount,
+            Syscall::MoveMount if sets_group(asked) => Op::Propagation,
+            Syscall::MoveMount => self.attached(sections).unwrap_or(Op::Move),
+            Syscall::Fsmount => Op::Fsmount,
+            Syscall::OpenTree => Op::DetachedCopy,
+            Syscall::MountSetattr if claimed.propagation != 0 && claimed.attributes | claimed.cleared == 0 => {
+                Op::Propagation
+            }
+            Syscall::MountSetattr => Op::Setattr,
+        }
+    }
+
+    /// What attaching a detached mount is: the mounting of a new one or the binding of a clone. One whose making nobody
+    /// saw is called the former.
+    fn attached(&mut self, sections: &[Section]) -> Option<Op> {
+        let entered: Vec<MountKey> = facts(sections)
+            .filter_map(|fact| match fact {
+                SectionFact::Mount(Role::Attach, mount) => Some(mount.key()),
+                _ => None,
+            })
+            .collect();
+        if entered.is_empty() || has(sections, Role::Move) {
+            return None;
+        }
+        let becomes: Vec<Op> = entered.iter().filter_map(|key| self.detached.remove(key)).collect();
+        Some(becomes.first().copied().unwrap_or(Op::Mount))
     }
 }
 
@@ -89,44 +210,27 @@ fn call_of(section: &Section) -> Option<CallId> {
     let unseen = || {
         let actor = section.actor.as_ref()?;
         let thread = u64::from(actor.pid) << 32 | u64::from(actor.tid);
-        section.facts.iter().any(|fact| attaches(fact) && !is_automount(fact)).then_some(CallId { thread, start_ns: 0 })
+        let attaches = |fact: &SectionFact| matches!(fact, SectionFact::Mount(Role::Attach, _)) && !is_automount(fact);
+        let moves = section.facts.iter().any(|fact| matches!(fact, SectionFact::Mount(Role::Move, _)));
+        (!moves && section.facts.iter().any(attaches)).then_some(CallId { thread, start_ns: 0 })
     };
     section.call.or_else(unseen)
 }
 
-/// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
-fn op_of(asked: Asked) -> Op {
-    let has = |flag| asked.flags & flag != 0;
-    match asked.syscall {
-        Syscall::Umount => Op::Umount,
-        Syscall::Mount if has(ms::REMOUNT) => Op::Remount,
-        Syscall::Mount if has(ms::BIND) => Op::Bind,
-        Syscall::Mount if has(ms::PROPAGATION) => Op::Propagation,
-        Syscall::Mount if has(ms::MOVE) => Op::Move,
-        Syscall::Mount => Op::Mount,
-        Syscall::MoveMount => Op::Move,
-        Syscall::Fsmount => Op::Fsmount,
-        Syscall::OpenTree => Op::DetachedCopy,
-        Syscall::MountSetattr => Op::Setattr,
-    }
+fn sets_group(asked: Asked) -> bool {
+    asked.syscall == Syscall::MoveMount && asked.flags & MOVE_MOUNT_SET_GROUP != 0
 }
 
-fn attaches(fact: &MountFact) -> bool {
-    matches!(fact.role, Role::Attach(_))
+fn facts(sections: &[Section]) -> impl Iterator<Item = &SectionFact> {
+    sections.iter().flat_map(|section| &section.facts)
 }
 
-fn is_automount(fact: &MountFact) -> bool {
-    attaches(fact) && fact.mount.flags & MNT_SHRINKABLE != 0
+fn has(sections: &[Section], wanted: Role) -> bool {
+    facts(sections).any(|fact| matches!(fact, SectionFact::Mount(role, _) if *role == wanted))
 }
 
-/// The operation that a call was asked for, with what its sections show and without its end.
-fn operation(sections: &[Section], asked: Asked) -> Operation {
-    let op = op_of(asked);
-    // The mounts below the one that a recursive bind names are not traced yet.
-    let whole = op != Op::Bind || asked.flags & ms::REC == 0;
-    let traced = matches!(op, Op::Mount | Op::Bind | Op::Umount);
-    let shown = shown(sections, op, (op == Op::Umount).then_some(asked.target_id));
-    Operation { complete: whole && shown.complete, effects: shown.effects.filter(|_| traced), ..shown }
+fn is_automount(fact: &SectionFact) -> bool {
+    matches!(fact, SectionFact::Mount(Role::Attach, mount) if mount.flags & MNT_SHRINKABLE != 0)
 }
 
 /// What sections show by themselves. `unmounted` is the mount that an unmount was asked for.
@@ -139,50 +243,50 @@ fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
     }
 }
 
-/// Sections whose call's end was missed, or that have no call. Of the functions that attach, only an automount does so
-/// by itself; a copy alone may come from several calls that are not traced yet.
-fn without_end(sections: &[Section]) -> Assembled {
-    if let Some(asked) = sections.iter().find_map(|section| section.asked) {
-        return Assembled::Operation(Box::new(operation(sections, asked)));
-    }
-    let facts = || sections.iter().flat_map(|section| &section.facts);
-    let op = if facts().any(is_automount) {
-        Op::Automount
-    } else if facts().any(|fact| fact.role == Role::Detach) {
-        Op::Umount
-    } else {
-        return Assembled::Unresolved;
-    };
-    Assembled::Operation(Box::new(shown(sections, op, None)))
-}
-
 /// The effects of sections: direct ones first, and of these the mount that was asked for.
 fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
     let mut effects: Vec<Effect> = sections.iter().flat_map(section_effects).collect();
     if let Some(root) = unmounted {
-        mark_propagated(&mut effects, root);
+        mark_detached(&mut effects, root);
     }
     // An unmount's list begins with the leaves on some kernels and with the root on others.
     effects.sort_by_key(|effect| (effect.propagated == Some(true), unmounted != Some(effect.mount.id)));
     effects
 }
 
-/// A rolled-back copy never had a namespace: when the attach of its section failed, none of its copies is there.
-fn section_effects(section: &Section) -> impl Iterator<Item = Effect> {
-    let failed = section.facts.iter().any(|fact| matches!(fact.role, Role::Attach(Err(_))));
-    section.facts.iter().filter_map(move |MountFact { role, mount }| {
+/// What entered a namespace is propagated when it is a copy, or stands below one that entered with it: the root of a
+/// tree comes before its branches.
+fn section_effects(section: &Section) -> Vec<Effect> {
+    let copies: HashSet<MountKey> = section
+        .facts
+        .iter()
+        .filter_map(|fact| match fact {
+            SectionFact::Copy(key) => Some(*key),
+            _ => None,
+        })
+        .collect();
+    let mut entered: HashMap<u32, bool> = HashMap::new();
+    let mut effects = Vec::new();
+    for fact in &section.facts {
+        let SectionFact::Mount(role, mount) = fact else { continue };
         let (kind, propagated) = match role {
-            Role::Attach(Ok(())) => (EffectKind::Attach, Some(false)),
-            Role::Copy if !failed => (EffectKind::Attach, Some(true)),
+            Role::Attach => {
+                let below = entered.get(&mount.parent_id).copied().unwrap_or(false);
+                let propagated = below || copies.contains(&mount.key());
+                entered.insert(mount.id, propagated);
+                (EffectKind::Attach, Some(propagated))
+            }
+            Role::Move => (EffectKind::Move, Some(false)),
+            Role::Change => (EffectKind::Change, Some(false)),
             Role::Detach => (EffectKind::Detach, None),
-            Role::Attach(Err(_)) | Role::Copy => return None,
         };
-        Some(Effect { kind, propagated, section: Some(section.number), mount: mount.clone() })
-    })
+        effects.push(Effect { kind, propagated, section: Some(section.number), mount: (**mount).clone() });
+    }
+    effects
 }
 
 /// Of the mounts that an unmount took along, those of the tree that was asked for are direct, the others propagated.
-fn mark_propagated(effects: &mut [Effect], root: u32) {
+fn mark_detached(effects: &mut [Effect], root: u32) {
     let parents: HashMap<u32, u32> = effects.iter().map(|effect| (effect.mount.id, effect.mount.parent_id)).collect();
     for effect in effects.iter_mut().filter(|effect| effect.kind == EffectKind::Detach) {
         let mut id = effect.mount.id;

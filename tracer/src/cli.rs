@@ -2,6 +2,8 @@
 
 pub mod agent;
 pub mod check;
+pub mod probes;
+pub mod self_test;
 pub mod trace;
 
 use std::process::ExitCode;
@@ -10,16 +12,15 @@ use clap::{Parser, Subcommand};
 
 use crate::agent::AgentError;
 use crate::host::node::Verdict;
-use crate::output::say::note;
-use crate::probe::{
-    load::{Loader, Probes},
-    refusal::{Finding, finding},
-};
+use crate::probe::refusal::Finding;
+use crate::probe::self_test::SUBCOMMAND;
 
 /// Exit status: wrong usage or bad configuration.
 pub const EXIT_USAGE: u8 = 2;
 /// Exit status: this node cannot run it; `check` says why.
 pub const EXIT_NODE: u8 = 3;
+/// Exit status: something was lost, and `--fail-on-loss` was given.
+pub const EXIT_LOSS: u8 = 4;
 
 /// Sees every mount of a Linux node as it happens, and limits the disks of pods' volumes.
 #[derive(Debug, Parser)]
@@ -38,7 +39,10 @@ pub enum Command {
     /// Limits the disks of pods' volumes as a policy says, as soon as a volume appears.
     Agent(agent::Args),
     /// Says what this node allows, and the remedy for what it does not.
-    Check,
+    Check(check::Args),
+    /// The process that the self-test watches
+    #[command(name = SUBCOMMAND, hide = true)]
+    SelfTest,
 }
 
 /// Runs what was typed.
@@ -46,21 +50,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Agent(args) => agent::run(&args),
-        Command::Check => Ok(check::run()),
+        Command::Check(args) => Ok(check::run(args)),
+        Command::SelfTest => Ok(self_test::run()),
     }
-}
-
-/// The attached probes, or the exit status after the findings were said.
-fn attach(limiter: bool) -> Result<Probes, ExitCode> {
-    let errors = match Loader::new().map(|loader| loader.attach_all(limiter)) {
-        Ok(Ok(probes)) => return Ok(probes),
-        Ok(Err(errors)) => errors,
-        Err(error) => vec![error],
-    };
-    let verdicts: Vec<Verdict> = errors.iter().map(finding).map(Err).collect();
-    report(&verdicts, note);
-    note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
-    Err(ExitCode::from(EXIT_NODE))
 }
 
 /// One line for each verdict, and below the last of those that want the same remedy, the remedy.

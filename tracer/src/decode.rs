@@ -1,12 +1,17 @@
 //! PURE: bytes of a ring record -> Fact, or a named reason why not. Any bytes give one of the two.
 
 use thiserror::Error;
-use tracer_common::fact::{self, Cgroup, Header, SectionEnd, Walk, kind, syscall, walk};
+use tracer_common::fact::{
+    self, Cgroup, CopyFact, Header, MountFact, NamespaceFact, SectionEnd, Walk, kind, syscall, target, walk,
+};
 use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
-    operation::{Actor, Asked, CallEnd, CallId, Claimed, Mount, MountFact, Namespace, PathGap, Role, Syscall, Walked},
+    operation::{
+        Actor, Asked, CallEnd, CallId, Claimed, Mount, MountKey, Namespace, NamespaceChange, PathGap, Role,
+        SectionFact, Syscall, Walked,
+    },
 };
 
 /// `MNT_UNBINDABLE` of `linux/mount.h`, up to 6.16 in `mnt_flags`.
@@ -45,8 +50,8 @@ pub struct Tag {
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// Something about one mount, inside a section.
-    Mount(Tag, Box<MountFact>),
+    /// Something inside a section.
+    Section(Tag, SectionFact),
     /// A section ends.
     SectionEnd {
         /// Where it belongs.
@@ -60,8 +65,19 @@ pub enum Fact {
         /// What its call was asked for.
         asked: Option<Asked>,
     },
+    /// The mount that a call is about, which has not ended yet.
+    Target(CallId, Box<Mount>),
     /// A call ends.
     CallEnd(Box<CallEnd>),
+    /// A mount namespace was made.
+    NamespaceMade {
+        /// Who made it.
+        actor: Actor,
+        /// `CLOCK_BOOTTIME` in nanoseconds.
+        boot_ns: u64,
+        /// Which.
+        change: NamespaceChange,
+    },
     /// A cgroup of the v2 hierarchy was made or removed.
     Cgroup {
         /// Which of the two.
@@ -82,12 +98,30 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         return Err(DecodeError::Short);
     }
     match header.kind {
-        kind::ATTACH | kind::COPY | kind::DETACH => mount_fact(record),
+        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::TARGET => mount_fact(record),
+        kind::COPY => {
+            let (copy, _) = fixed::<CopyFact>(record)?;
+            let key = MountKey { id_unique: some(copy.id_unique), id: copy.id };
+            Ok(Fact::Section(tag(&header), SectionFact::Copy(key)))
+        }
+        kind::NAMESPACE_MADE | kind::NAMESPACE_END => {
+            let (fact, _) = fixed::<NamespaceFact>(record)?;
+            let change = NamespaceChange {
+                namespace: Namespace { inum: fact.inum, id: fact.id },
+                copied_from: namespace(fact.from_inum, fact.from_id),
+                mounts: fact.mounts,
+            };
+            if header.kind == kind::NAMESPACE_END {
+                return Ok(Fact::Section(tag(&header), SectionFact::NamespaceEnd(change)));
+            }
+            let actor = actor(&header, &fact.actor);
+            Ok(Fact::NamespaceMade { actor, boot_ns: header.boot_ns, change })
+        }
         kind::SECTION_END => {
             let (end, _) = fixed::<SectionEnd>(record)?;
             let actor = actor(&header, &end.actor);
             let asked = match end.syscall {
-                0 => None,
+                0 | syscall::COPY_NAMESPACE => None,
                 number => Some(Asked { syscall: call(number)?, flags: end.flags, target_id: end.target_id }),
             };
             Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost, asked })
@@ -103,35 +137,43 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
 }
 
 fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
-    let (fact, tail) = fixed::<fact::MountFact>(record)?;
+    let (fact, tail) = fixed::<MountFact>(record)?;
+    let mount = Box::new(mount(&fact.mount, &mut Tail(tail))?);
     let role = match fact.header.kind {
-        kind::ATTACH => Role::Attach(errno(fact.error)),
-        kind::COPY => Role::Copy,
+        kind::TARGET => {
+            return Ok(Fact::Target(CallId { thread: fact.header.thread, start_ns: fact.header.call }, mount));
+        }
+        kind::ATTACH => Role::Attach,
+        kind::MOVE => Role::Move,
+        kind::CHANGE => Role::Change,
         _ => Role::Detach,
     };
-    let mount = mount(&fact.mount, &mut Tail(tail))?;
-    Ok(Fact::Mount(tag(&fact.header), Box::new(MountFact { role, mount })))
+    Ok(Fact::Section(tag(&fact.header), SectionFact::Mount(role, mount)))
 }
 
 fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
     let (end, tail) = fixed::<fact::CallEnd>(record)?;
     let mut tail = Tail(tail);
-    let target = if end.has_target == 0 { None } else { Some(mount(&end.target, &mut tail)?) };
-    let source = tail.take(end.claimed_source_bytes as usize)?;
+    let source = tail.take(end.source_bytes as usize)?;
+    let target = tail.take(end.target_bytes as usize)?;
     Ok(Fact::CallEnd(Box::new(CallEnd {
         id: CallId { thread: end.header.thread, start_ns: end.start_ns },
         syscall: call(end.syscall)?,
-        errno: errno(end.error).err().unwrap_or(0),
+        errno: if end.result < 0 { end.result.unsigned_abs() } else { 0 },
         end_ns: end.header.boot_ns,
         actor: actor(&end.header, &end.actor),
         claimed: Claimed {
             source: text(source),
-            fstype: text(&end.claimed_fstype),
+            target: text(target),
+            fstype: text(&end.fstype),
             flags: end.flags,
-            ..Claimed::default()
+            attributes: end.attributes,
+            cleared: end.cleared,
+            propagation: end.propagation,
         },
         target_id: end.target_id,
-        target,
+        has_target: end.target != target::NONE,
+        target: None,
     })))
 }
 
@@ -139,6 +181,10 @@ fn call(number: u32) -> Result<Syscall, DecodeError> {
     match number {
         syscall::MOUNT => Ok(Syscall::Mount),
         syscall::UMOUNT => Ok(Syscall::Umount),
+        syscall::MOVE_MOUNT => Ok(Syscall::MoveMount),
+        syscall::FSMOUNT => Ok(Syscall::Fsmount),
+        syscall::OPEN_TREE => Ok(Syscall::OpenTree),
+        syscall::MOUNT_SETATTR => Ok(Syscall::MountSetattr),
         other => Err(DecodeError::Syscall(other)),
     }
 }
@@ -212,10 +258,6 @@ fn tag(header: &Header) -> Tag {
 
 fn namespace(inum: u32, id: u64) -> Option<Namespace> {
     some(inum).map(|inum| Namespace { inum, id })
-}
-
-fn errno(error: i32) -> Result<(), u32> {
-    if error < 0 { Err(error.unsigned_abs()) } else { Ok(()) }
 }
 
 fn fixed<T: FromBytes>(record: &[u8]) -> Result<(T, &[u8]), DecodeError> {

@@ -10,7 +10,7 @@ use crate::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
     },
-    operation::Operation,
+    operation::{Gap, Op, Operation},
     sections::Sections,
 };
 
@@ -23,6 +23,8 @@ pub enum Input<'a> {
     Inspected(Ticket, Box<Inspected>),
     /// How a write ended: the answer to [`Order::Write`].
     Written(Ticket, Written),
+    /// Something was lost on the way.
+    Loss(Gap),
     /// Time has come.
     Deadline,
 }
@@ -64,6 +66,8 @@ pub struct Engine {
     assemble: Assemble,
     limiter: Option<Limiter>,
     counts: Counts,
+    /// Operations that were emitted, losses among them.
+    emitted: u64,
 }
 
 impl Engine {
@@ -102,6 +106,10 @@ impl Engine {
             }
             Input::Inspected(ticket, inspected) => self.limit(|limiter| limiter.inspected(ticket, &inspected, now_ns)),
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
+            Input::Loss(gap) => {
+                let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
+                self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
+            }
             Input::Deadline => {
                 let expired = self.assemble.expire(now_ns);
                 let mut effects = self.emit(expired, now_ns);
@@ -122,12 +130,21 @@ impl Engine {
 
     fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
         let sections = match fact {
-            Fact::Mount(tag, fact) => self.sections.fact(tag, *fact).into_iter().collect(),
+            Fact::Section(tag, fact) => self.sections.fact(tag, fact).into_iter().collect(),
             Fact::SectionEnd { tag, actor, written, lost, asked } => {
                 let (broken, section) = self.sections.end(tag, actor, asked, written, lost);
                 broken.into_iter().chain([section]).collect()
             }
             Fact::CallEnd(end) => return self.assemble.call(*end),
+            Fact::Target(call, mount) => {
+                self.assemble.target(call, mount);
+                Vec::new()
+            }
+            Fact::NamespaceMade { actor, boot_ns, change } => {
+                let bare = Operation::bare(Op::NamespaceCreated, boot_ns);
+                let operation = Operation { actor: Some(actor), namespace: Some(change), ..bare };
+                return vec![Assembled::Operation(Box::new(operation))];
+            }
             Fact::Cgroup { .. } => Vec::new(),
         };
         sections
@@ -147,11 +164,12 @@ impl Engine {
                     if operation.actor.as_ref().is_some_and(|actor| actor.pid == self.own_pid) {
                         operation.actor = None;
                     }
-                    self.counts.operations += 1;
+                    self.counts.operations += u64::from(operation.gap.is_none());
+                    self.emitted += 1;
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
-                    effects.push(Effect::Emit { seq: self.counts.operations, operation });
+                    effects.push(Effect::Emit { seq: self.emitted, operation });
                 }
-                Assembled::Waiting => {}
+                Assembled::Nothing => {}
                 Assembled::Unresolved => self.counts.unresolved += 1,
             }
         }

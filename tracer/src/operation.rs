@@ -82,6 +82,13 @@ pub struct Mount {
     pub root: Walked,
 }
 
+impl Mount {
+    /// By what it is told from others.
+    pub fn key(&self) -> MountKey {
+        MountKey { id_unique: self.id_unique, id: self.id }
+    }
+}
+
 /// A call, named by its thread (`tgid << 32 | tid`) and when it began (`CLOCK_BOOTTIME`, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId {
@@ -111,21 +118,34 @@ pub struct Actor {
 /// What a probe saw of one mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It was put where its call asked for it, or failed with this positive errno.
-    Attach(Result<(), u32>),
-    /// It is a copy that propagation made.
-    Copy,
+    /// It entered a namespace.
+    Attach,
+    /// It went to another place.
+    Move,
+    /// Its propagation was set.
+    Change,
     /// It leaves its namespace.
     Detach,
 }
 
-/// A mount fact of a section.
+/// By what the kernel tells a mount from others that are there at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MountKey {
+    /// `mnt_id_unique`, from 6.8.
+    pub id_unique: Option<u64>,
+    /// `mnt_id`.
+    pub id: u32,
+}
+
+/// A fact of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountFact {
-    /// What became of it.
-    pub role: Role,
-    /// The mount.
-    pub mount: Mount,
+pub enum SectionFact {
+    /// About one mount.
+    Mount(Role, Box<Mount>),
+    /// This mount is a copy that propagation made; it may be thrown away before it enters a namespace.
+    Copy(MountKey),
+    /// A namespace ends.
+    NamespaceEnd(NamespaceChange),
 }
 
 /// One hold of the namespace semaphore.
@@ -140,7 +160,7 @@ pub struct Section {
     /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
     pub end_ns: u64,
     /// What happened in it, in order.
-    pub facts: Vec<MountFact>,
+    pub facts: Vec<SectionFact>,
     /// Whether nothing of it was lost.
     pub complete: bool,
     /// What its call was asked for, when its call's beginning was seen.
@@ -152,9 +172,9 @@ pub struct Section {
 pub struct Asked {
     /// Which system call.
     pub syscall: Syscall,
-    /// Its flags, `MS_*` or `MNT_*`.
+    /// Its flags.
     pub flags: u64,
-    /// `mnt_id` of the mount that the caller's path led to.
+    /// `mnt_id` of the mount that an unmount is to take away.
     pub target_id: u32,
 }
 
@@ -223,9 +243,11 @@ pub struct CallEnd {
     pub actor: Actor,
     /// What the caller gave.
     pub claimed: Claimed,
-    /// `mnt_id` of the mount that the caller's path led to.
+    /// `mnt_id` of the mount that an unmount was to take away.
     pub target_id: u32,
-    /// The mount at the caller's path, where no section says it; `path` is the caller's path, resolved.
+    /// Whether the kernel found the mount that the call is about, and no section says it.
+    pub has_target: bool,
+    /// That mount; `path` is the caller's path, resolved.
     pub target: Option<Mount>,
 }
 

@@ -6,5 +6,7 @@
 pub mod btf;
 pub mod hooks;
 pub mod load;
+pub mod losses;
 pub mod refusal;
 pub mod ring;
+pub mod self_test;

@@ -7,7 +7,7 @@ use std::mem;
 
 use crate::{
     decode::Tag,
-    operation::{Actor, Asked, MountFact, Section},
+    operation::{Actor, Asked, Section, SectionFact},
 };
 
 /// Puts sections together.
@@ -19,12 +19,12 @@ pub struct Sections {
 #[derive(Debug)]
 struct Open {
     tag: Tag,
-    facts: Vec<MountFact>,
+    facts: Vec<SectionFact>,
 }
 
 impl Sections {
-    /// Takes a mount fact; the section before it, when that one's end was lost.
-    pub fn fact(&mut self, tag: Tag, fact: MountFact) -> Option<Section> {
+    /// Takes a fact; the section before it, when that one's end was lost.
+    pub fn fact(&mut self, tag: Tag, fact: SectionFact) -> Option<Section> {
         let broken = self.close_unless(tag.section);
         self.open.get_or_insert_with(|| Open { tag, facts: Vec::new() }).facts.push(fact);
         broken
@@ -80,8 +80,8 @@ mod tests {
         Tag { call: None, section, boot_ns: section * 10 }
     }
 
-    fn fact() -> MountFact {
-        MountFact { role: Role::Copy, mount: mount(1) }
+    fn fact() -> SectionFact {
+        SectionFact::Mount(Role::Attach, Box::new(mount(1)))
     }
 
     fn actor() -> Actor {

@@ -1,7 +1,7 @@
 //! Sections and calls made by hand.
 
 use super::*;
-use crate::operation::{Actor, Claimed, Mount, tests::mount};
+use crate::operation::{Actor, Namespace, NamespaceChange, tests::mount};
 
 const ID: CallId = CallId { thread: 0x2a_0000_002a, start_ns: 5 };
 
@@ -18,12 +18,16 @@ fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
         actor: actor(),
         claimed: Claimed { flags, ..Claimed::default() },
         target_id: 1,
+        has_target: false,
         target: None,
     }
 }
 
-fn section(call: Option<CallId>, facts: Vec<(Role, Mount)>) -> Section {
-    let facts = facts.into_iter().map(|(role, mount)| MountFact { role, mount }).collect();
+fn of(role: Role, mount: Mount) -> SectionFact {
+    SectionFact::Mount(role, Box::new(mount))
+}
+
+fn section(call: Option<CallId>, facts: Vec<SectionFact>) -> Section {
     Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true, asked: None }
 }
 
@@ -42,21 +46,82 @@ fn child(id: u32, parent_id: u32) -> Mount {
 #[test]
 fn a_mount_and_its_copies_are_one_operation() {
     let mut assemble = Assemble::default();
-    let facts = vec![(Role::Copy, mount(3)), (Role::Copy, mount(4)), (Role::Attach(Ok(())), mount(2))];
-    assert_eq!(assemble.section(section(Some(ID), facts)), [Assembled::Waiting]);
-    let operation = operation(assemble.call(call(Syscall::Mount, 0, 0)));
-    assert_eq!(operation.op, Op::Mount);
+    let copies = [3, 4].map(|id| SectionFact::Copy(mount(id).key()));
+    // The copies are trees: what stands below one of them is propagated too.
+    let entered = [child(2, 1), child(5, 2), child(3, 1), child(6, 3), child(4, 1)].map(|one| of(Role::Attach, one));
+    let facts = copies.into_iter().chain(entered).collect();
+    assert_eq!(assemble.section(section(Some(ID), facts)), [Assembled::Nothing]);
+    let operation = operation(assemble.call(call(Syscall::Mount, ms::BIND, 0)));
+    assert_eq!((operation.op, operation.complete), (Op::Bind, true));
     let seen: Vec<_> = operation.effects.unwrap().iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
-    assert_eq!(seen, [(2, Some(false)), (3, Some(true)), (4, Some(true))], "the direct one first");
+    let direct = [(2, Some(false)), (5, Some(false))];
+    let propagated = [(3, Some(true)), (6, Some(true)), (4, Some(true))];
+    assert_eq!(seen, [&direct[..], &propagated[..]].concat(), "the direct ones first");
 }
 
 #[test]
 fn copies_of_a_failed_attach_are_no_effects() {
     let mut assemble = Assemble::default();
-    assemble.section(section(Some(ID), vec![(Role::Copy, mount(3)), (Role::Attach(Err(28)), mount(2))]));
+    let copy = || SectionFact::Copy(mount(3).key());
+    assemble.section(section(Some(ID), vec![copy()]));
     assert_eq!(operation(assemble.call(call(Syscall::Mount, 0, 28))).effects, Some(Vec::new()));
-    assemble.section(section(Some(ID), vec![(Role::Copy, mount(3)), (Role::Attach(Ok(())), mount(2))]));
+    assemble.section(section(Some(ID), vec![copy(), of(Role::Attach, mount(2)), of(Role::Attach, mount(3))]));
     assert_eq!(operation(assemble.call(call(Syscall::Mount, 0, 0))).effects.unwrap().len(), 2);
+}
+
+#[test]
+fn a_detached_mount_that_is_attached_is_what_it_was_made_as() {
+    let mut assemble = Assemble::default();
+    for (maker, made, becomes) in
+        [(Syscall::Fsmount, Op::Fsmount, Op::Mount), (Syscall::OpenTree, Op::DetachedCopy, Op::Bind)]
+    {
+        assemble.target(ID, Box::new(mount(7)));
+        let end = CallEnd { has_target: true, ..call(maker, 1, 0) };
+        let making = operation(assemble.call(end));
+        assert_eq!((making.op, making.complete), (made, true));
+        assert_eq!(making.call.unwrap().target.unwrap().id, 7);
+        assemble.section(section(Some(ID), vec![of(Role::Attach, mount(7))]));
+        assert_eq!(operation(assemble.call(call(Syscall::MoveMount, 0, 0))).op, becomes);
+    }
+    assemble.section(section(Some(ID), vec![of(Role::Attach, mount(7))]));
+    assert_eq!(operation(assemble.call(call(Syscall::MoveMount, 0, 0))).op, Op::Mount, "nobody saw its making");
+    assemble.section(section(Some(ID), vec![of(Role::Move, mount(7))]));
+    let moved = operation(assemble.call(call(Syscall::MoveMount, 0, 0)));
+    assert_eq!((moved.op, moved.effects.unwrap()[0].kind), (Op::Move, EffectKind::Move));
+}
+
+#[test]
+fn a_target_that_was_lost_is_said() {
+    let mut assemble = Assemble::default();
+    let end = || CallEnd { has_target: true, ..call(Syscall::Mount, ms::REMOUNT, 0) };
+    assert!(!operation(assemble.call(end())).complete);
+    assemble.target(ID, Box::new(mount(7)));
+    let whole = operation(assemble.call(end()));
+    assert!(whole.complete);
+    let effect = &whole.effects.unwrap()[0];
+    assert_eq!((effect.kind, effect.section, effect.mount.id), (EffectKind::Change, None, 7));
+    assemble.target(CallId { start_ns: 1, ..ID }, Box::new(mount(7)));
+    assert!(!operation(assemble.call(end())).complete, "the target of another call");
+}
+
+#[test]
+fn what_mount_setattr_was_asked_for_names_it() {
+    let mut assemble = Assemble::default();
+    let mut op = |attributes, propagation| {
+        let claimed = Claimed { attributes, propagation, ..Claimed::default() };
+        operation(assemble.call(CallEnd { claimed, ..call(Syscall::MountSetattr, 0, 0) })).op
+    };
+    assert_eq!(op(0, 1 << 20), Op::Propagation);
+    assert_eq!(op(1, 1 << 20), Op::Setattr);
+    assert_eq!(op(1, 0), Op::Setattr);
+}
+
+#[test]
+fn a_namespaces_end_is_an_operation() {
+    let mut assemble = Assemble::default();
+    let change = NamespaceChange { namespace: Namespace { inum: 4, id: 5 }, copied_from: None, mounts: 6 };
+    let ended = operation(assemble.section(section(None, vec![SectionFact::NamespaceEnd(change)])));
+    assert_eq!((ended.op, ended.namespace, ended.effects), (Op::NamespaceDestroyed, Some(change), None));
 }
 
 #[test]
@@ -82,7 +147,7 @@ fn an_operation_whose_effects_are_not_traced_says_so() {
 fn an_unmount_tells_its_tree_from_what_propagated() {
     let mut assemble = Assemble::default();
     let detached = [child(8, 7), child(7, 1), child(9, 5), child(10, 9)];
-    let facts = detached.into_iter().map(|mount| (Role::Detach, mount)).collect();
+    let facts = detached.into_iter().map(|mount| of(Role::Detach, mount)).collect();
     assemble.section(section(Some(ID), facts));
     let end = CallEnd { target_id: 7, ..call(Syscall::Umount, 2, 0) };
     let effects = operation(assemble.call(end)).effects.unwrap();
@@ -91,27 +156,20 @@ fn an_unmount_tells_its_tree_from_what_propagated() {
 }
 
 #[test]
-fn a_recursive_bind_does_not_claim_to_be_whole() {
-    let mut assemble = Assemble::default();
-    assert!(!operation(assemble.call(call(Syscall::Mount, ms::BIND | ms::REC, 0))).complete);
-    assert!(operation(assemble.call(call(Syscall::Mount, ms::BIND, 0))).complete);
-}
-
-#[test]
 fn a_section_of_no_call_is_an_operation_by_itself() {
     let mut assemble = Assemble::default();
     let by_itself = Mount { flags: MNT_SHRINKABLE, ..mount(2) };
-    let automount = operation(assemble.section(section(None, vec![(Role::Attach(Ok(())), by_itself)])));
+    let automount = operation(assemble.section(section(None, vec![of(Role::Attach, by_itself)])));
     assert_eq!((automount.op, automount.call), (Op::Automount, None));
-    let expiry = operation(assemble.section(section(None, vec![(Role::Detach, mount(2))])));
+    let expiry = operation(assemble.section(section(None, vec![of(Role::Detach, mount(2))])));
     assert_eq!(expiry.effects.unwrap()[0].propagated, None, "nobody can say");
-    assert_eq!(assemble.section(section(None, vec![(Role::Copy, mount(2))])), [Assembled::Unresolved]);
+    assert_eq!(assemble.section(section(None, vec![SectionFact::Copy(mount(2).key())])), [Assembled::Nothing]);
 }
 
 #[test]
 fn a_call_whose_end_was_missed_is_given_up() {
     let mut assemble = Assemble::default();
-    assemble.section(section(Some(ID), vec![(Role::Detach, mount(2))]));
+    assemble.section(section(Some(ID), vec![of(Role::Detach, mount(2))]));
     assert_eq!(assemble.expire(50 + CALL_PATIENCE_NS), []);
     let operation = operation(assemble.expire(51 + CALL_PATIENCE_NS));
     assert_eq!((operation.op, operation.call), (Op::Umount, None));
@@ -122,11 +180,11 @@ fn a_call_whose_end_was_missed_is_given_up() {
 fn a_call_whose_end_was_missed_is_shown_when_its_thread_goes_on() {
     let mut assemble = Assemble::default();
     let asked = Some(Asked { syscall: Syscall::Mount, flags: ms::BIND, target_id: 1 });
-    let first = Section { asked, ..section(Some(ID), vec![(Role::Attach(Ok(())), mount(2))]) };
+    let first = Section { asked, ..section(Some(ID), vec![of(Role::Attach, mount(2))]) };
     assemble.section(first);
     let next = CallId { start_ns: 9, ..ID };
-    let assembled = assemble.section(section(Some(next), vec![(Role::Attach(Ok(())), mount(3))]));
-    let [Assembled::Operation(missed), Assembled::Waiting] = &assembled[..] else { panic!("{assembled:?}") };
+    let assembled = assemble.section(section(Some(next), vec![of(Role::Attach, mount(3))]));
+    let [Assembled::Operation(missed), Assembled::Nothing] = &assembled[..] else { panic!("{assembled:?}") };
     assert_eq!((missed.op, &missed.call), (Op::Bind, &None), "which call it was is known, how it ended is not");
     assert_eq!(missed.effects.as_ref().map(Vec::len), Some(1));
 }
@@ -134,8 +192,8 @@ fn a_call_whose_end_was_missed_is_shown_when_its_thread_goes_on() {
 #[test]
 fn a_mount_whose_beginning_was_missed_is_joined_by_its_thread() {
     let mut assemble = Assemble::default();
-    let assembled = assemble.section(section(None, vec![(Role::Attach(Ok(())), mount(2))]));
-    assert_eq!(assembled, [Assembled::Waiting], "no automount");
+    let assembled = assemble.section(section(None, vec![of(Role::Attach, mount(2))]));
+    assert_eq!(assembled, [Assembled::Nothing], "no automount");
     let end = CallEnd { id: CallId { start_ns: 0, ..ID }, ..call(Syscall::Mount, ms::BIND, 0) };
     let operation = operation(assemble.call(end));
     assert_eq!((operation.op, operation.effects.map(|effects| effects.len())), (Op::Bind, Some(1)));

@@ -15,6 +15,8 @@ pub struct Args {
     /// What to limit, and how far (docs/policy.md)
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
+    #[command(flatten)]
+    probes: super::probes::Args,
     /// The kubelet's directory, as its own --root-dir has it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
     kubelet_dir: PathBuf,
@@ -38,8 +40,8 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
-    match super::attach(true) {
-        Ok(probes) => agent::limit(probes, policy, args.kubelet_dir.clone()),
+    match super::probes::attach(args.probes, true) {
+        Ok((probes, rings)) => agent::limit(probes, rings, policy, args.kubelet_dir.clone()),
         Err(status) => Ok(status),
     }
 }

@@ -2,38 +2,80 @@
 
 use std::process::ExitCode;
 
+use super::{EXIT_NODE, probes::Attach};
 use crate::{
     agent::CGROUP_ROOT,
     host::node::{self, Verdict},
     output::say::line,
-    probe::{hooks::HOOKS, load::Loader, refusal::finding},
+    probe::{
+        hooks::HOOKS,
+        load::{Attached, Loader, Options, Probes},
+        refusal::finding,
+        self_test,
+    },
+    stream::Rings,
 };
 
-/// Looks at everything; exit status 1 when something is missing.
-pub fn run() -> ExitCode {
-    let mut verdicts = probes();
-    verdicts.push(node::capabilities("/proc/self/status".as_ref()));
-    verdicts.push(node::pid_namespace("/proc".as_ref()));
-    verdicts.extend(node::cgroups(CGROUP_ROOT.as_ref()));
-    super::report(&verdicts, line);
-    if verdicts.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Flags of `check`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Args {
+    /// How to attach: by trampolines, by probes, or by what works on this kernel, function by function
+    #[arg(long, value_enum, default_value_t)]
+    attach: Attach,
 }
 
-/// BTF, and each hook: loaded, attached and let go of again.
-fn probes() -> Vec<Verdict> {
-    let mut loader = match Loader::new() {
+/// Looks at everything; exit status 3 when the node cannot be traced, 1 when something else is missing.
+pub fn run(args: Args) -> ExitCode {
+    let traced = probes(args);
+    let rest: Vec<Verdict> = [node::capabilities("/proc/self/status".as_ref()), node::pid_namespace("/proc".as_ref())]
+        .into_iter()
+        .chain(node::cgroups(CGROUP_ROOT.as_ref()))
+        .collect();
+    let failed = |verdicts: &[Verdict]| verdicts.iter().any(Result::is_err);
+    let status = match (failed(&traced), failed(&rest)) {
+        (true, _) => ExitCode::from(EXIT_NODE),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    };
+    super::report(&[traced, rest].concat(), line);
+    status
+}
+
+/// BTF, each hook, and what the self-test saw of them.
+fn probes(args: Args) -> Vec<Verdict> {
+    let options = Options { method: args.attach.method(), ..Options::default() };
+    let mut loader = match Loader::new(options) {
         Ok(loader) => loader,
         Err(error) => return vec![Err(finding(&error))],
     };
     let mut verdicts = vec![Ok("btf: the kernel shows its types, and every member that the probes need".to_owned())];
-    for hook in HOOKS {
-        verdicts.push(match loader.attach(hook) {
-            Ok(instructions) => {
-                let verified = instructions.map_or_else(String::new, |n| format!(" ({n} instructions verified)"));
-                Ok(format!("hook {} {}: {}{verified}", hook.attach.name(), hook.target, hook.sees))
-            }
-            Err(error) => Err(finding(&error)),
-        });
+    for hook in &HOOKS {
+        match loader.attach(hook) {
+            Ok(Some(attached)) => verdicts.push(Ok(attached_line(&attached))),
+            Ok(None) => verdicts.push(Ok(format!("hook {}: this kernel has no such call", hook.name()))),
+            Err(error) => verdicts.push(Err(finding(&error))),
+        }
+    }
+    if verdicts.iter().all(Result::is_ok) {
+        verdicts.extend(proven(loader.done()));
+    }
+    verdicts
+}
+
+fn attached_line(attached: &Attached) -> String {
+    let verified = attached.instructions.map_or_else(String::new, |n| format!(" ({n} instructions verified)"));
+    format!("hook {} {}: {}{verified}", attached.kind(), attached.candidate.target, attached.hook.sees)
+}
+
+fn proven(mut probes: Probes) -> Vec<Verdict> {
+    let mut rings = match Rings::take(&mut probes) {
+        Ok(rings) => rings,
+        Err(error) => return vec![Err(finding(&error))],
+    };
+    let mut verdicts = self_test::run(&mut rings, probes.attached());
+    if verdicts.iter().all(Result::is_ok) {
+        let unproven = self_test::unproven(probes.attached()).join(", ");
+        verdicts.push(Ok(format!("self-test: not tried, because it takes more than a process: {unproven}")));
     }
     verdicts
 }

@@ -22,6 +22,11 @@ pub struct Args {
     /// End after this many operations were shown
     #[arg(long, value_parser = count)]
     count: Option<u64>,
+    #[command(flatten)]
+    probes: super::probes::Args,
+    /// End with status 4 if anything was lost
+    #[arg(long)]
+    fail_on_loss: bool,
     /// Only operations that touch these mount namespaces, by inode number as in /proc/PID/ns/mnt
     #[arg(long, value_delimiter = ',', value_name = "INODE", value_parser = inode)]
     mntns: Vec<u32>,
@@ -64,8 +69,8 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         mntns: args.mntns.clone(),
         events: args.event.clone(),
     };
-    match super::attach(false) {
-        Ok(probes) => agent::trace(probes, settings),
+    match super::probes::attach(args.probes, false) {
+        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss),
         Err(status) => Ok(status),
     }
 }

@@ -1,7 +1,6 @@
 //! Records made by hand, and records broken by hand.
 
 use proptest::prelude::*;
-use tracer_common::hook;
 use zerocopy::{FromZeros as _, IntoBytes};
 
 use super::*;
@@ -36,16 +35,22 @@ fn wire_mount(path: &[u8], root: &[u8], source: &[u8]) -> fact::Mount {
 
 fn attach() -> Vec<u8> {
     let mount = wire_mount(b"data\0srv\0", b"", b"/dev/sda1\0");
-    let fact = fact::MountFact { header: header(kind::ATTACH), error: 0, reserved: 0, mount };
+    let fact = fact::MountFact { header: header(kind::ATTACH), mount };
     record(&fact, b"data\0srv\0/dev/sda1\0")
+}
+
+fn mount_in(record: &[u8]) -> (Role, Mount) {
+    match decode(record).unwrap() {
+        Fact::Section(_, SectionFact::Mount(role, mount)) => (role, *mount),
+        other => panic!("not about a mount: {other:?}"),
+    }
 }
 
 #[test]
 fn an_attach_is_read() {
-    let Fact::Mount(tag, fact) = decode(&attach()).unwrap() else { panic!("not a mount fact") };
+    let Fact::Section(tag, fact) = decode(&attach()).unwrap() else { panic!("no fact of a section") };
     assert_eq!(tag.call, Some(CallId { thread: 0x2a_0000_002b, start_ns: 7 }));
-    assert_eq!(fact.role, Role::Attach(Ok(())));
-    let mount = fact.mount;
+    let SectionFact::Mount(Role::Attach, mount) = fact else { panic!("no attach: {fact:?}") };
     assert_eq!(mount.path.unwrap(), b"/srv/data", "names come leaf first");
     assert_eq!(mount.root.unwrap(), b"/");
     assert_eq!(mount.source.unwrap(), b"/dev/sda1");
@@ -58,35 +63,62 @@ fn an_attach_is_read() {
 fn the_new_flag_word_wins_where_the_kernel_has_it() {
     let mut mount = wire_mount(b"", b"", b"");
     mount.t_flags = 0;
-    let fact = fact::MountFact { header: header(kind::COPY), error: 0, reserved: 0, mount };
-    let Fact::Mount(_, fact) = decode(&record(&fact, b"")).unwrap() else { panic!("not a mount fact") };
-    assert!(!fact.mount.unbindable);
+    let fact = fact::MountFact { header: header(kind::MOVE), mount };
+    let (role, mount) = mount_in(&record(&fact, b""));
+    assert_eq!((role, mount.unbindable), (Role::Move, false));
 }
 
 #[test]
 fn a_walk_that_was_cut_has_a_reason() {
     let mut mount = wire_mount(b"", b"", b"");
     mount.path.status = walk::TOO_DEEP;
-    let fact = fact::MountFact { header: header(kind::DETACH), error: 0, reserved: 0, mount };
-    let Fact::Mount(_, fact) = decode(&record(&fact, b"")).unwrap() else { panic!("not a mount fact") };
-    assert_eq!((fact.role, fact.mount.path), (Role::Detach, Err(PathGap::TooDeep)));
+    let fact = fact::MountFact { header: header(kind::DETACH), mount };
+    let (role, mount) = mount_in(&record(&fact, b""));
+    assert_eq!((role, mount.path), (Role::Detach, Err(PathGap::TooDeep)));
 }
 
 #[test]
-fn a_failed_call_is_read_with_its_target_and_claims() {
+fn a_failed_call_is_read_with_its_claims() {
     let mut end = fact::CallEnd::new_zeroed();
     end.header = header(kind::CALL_END);
-    end.header.hook = u16::try_from(hook::MOUNT_EXIT).unwrap();
-    (end.start_ns, end.error, end.syscall, end.has_target) = (7, -1, syscall::MOUNT, 1);
-    end.claimed_source_bytes = 5;
-    end.claimed_fstype[..5].copy_from_slice(b"tmpfs");
-    end.target = wire_mount(b"mnt\0", b"", b"none\0");
-    let Fact::CallEnd(end) = decode(&record(&end, b"mnt\0none\0disk\0")).unwrap() else { panic!("not a call") };
-    assert_eq!((end.errno, end.syscall), (1, Syscall::Mount));
-    assert_eq!(end.target.unwrap().path.unwrap(), b"/mnt");
+    (end.start_ns, end.result, end.syscall, end.target) = (7, -1, syscall::MOUNT, target::LOST);
+    (end.source_bytes, end.target_bytes) = (5, 4);
+    end.fstype[..5].copy_from_slice(b"tmpfs");
+    let Fact::CallEnd(end) = decode(&record(&end, b"disk\0mnt\0")).unwrap() else { panic!("not a call") };
+    assert_eq!((end.errno, end.syscall, end.has_target), (1, Syscall::Mount, true));
     assert_eq!(end.claimed.source.unwrap(), b"disk");
+    assert_eq!(end.claimed.target.unwrap(), b"mnt");
     assert_eq!(end.claimed.fstype.unwrap(), b"tmpfs");
     assert_eq!((end.actor.pid, end.actor.tid), (42, 43));
+}
+
+#[test]
+fn a_descriptor_is_no_error() {
+    let mut end = fact::CallEnd::new_zeroed();
+    (end.header, end.result, end.syscall) = (header(kind::CALL_END), 7, syscall::FSMOUNT);
+    let Fact::CallEnd(end) = decode(&record(&end, b"")).unwrap() else { panic!("not a call") };
+    assert_eq!((end.errno, end.syscall), (0, Syscall::Fsmount));
+}
+
+#[test]
+fn a_target_is_read_with_its_call() {
+    let fact = fact::MountFact { header: header(kind::TARGET), mount: wire_mount(b"mnt\0", b"", b"") };
+    let Fact::Target(call, mount) = decode(&record(&fact, b"mnt\0")).unwrap() else { panic!("not a target") };
+    assert_eq!((call.start_ns, mount.path.unwrap()), (7, b"/mnt".to_vec()));
+}
+
+#[test]
+fn namespaces_begin_and_end() {
+    let mut fact = fact::NamespaceFact::new_zeroed();
+    (fact.header, fact.id, fact.inum, fact.mounts) = (header(kind::NAMESPACE_MADE), 9, 4, 42);
+    (fact.from_id, fact.from_inum) = (1, 3);
+    let Fact::NamespaceMade { change, .. } = decode(&record(&fact, b"")).unwrap() else { panic!("no birth") };
+    assert_eq!((change.namespace, change.mounts), (Namespace { inum: 4, id: 9 }, 42));
+    assert_eq!(change.copied_from, Some(Namespace { inum: 3, id: 1 }));
+    (fact.header, fact.from_id, fact.from_inum) = (header(kind::NAMESPACE_END), 0, 0);
+    let end = decode(&record(&fact, b"")).unwrap();
+    let Fact::Section(_, SectionFact::NamespaceEnd(change)) = end else { panic!("no end: {end:?}") };
+    assert_eq!((change.namespace.inum, change.copied_from), (4, None));
 }
 
 #[test]
@@ -101,7 +133,7 @@ fn what_cannot_be_read_is_named() {
     unknown[0..2].copy_from_slice(&77u16.to_ne_bytes());
     assert_eq!(decode(&unknown).unwrap_err(), DecodeError::Kind(77), "a kind from the future");
     let mount = wire_mount(&[b'x'; 200], b"", b"");
-    let fact = fact::MountFact { header: header(kind::ATTACH), error: 0, reserved: 0, mount };
+    let fact = fact::MountFact { header: header(kind::ATTACH), mount };
     assert_eq!(decode(&record(&fact, b"x")).unwrap_err(), DecodeError::Tail, "a path longer than the tail");
     let mut end = fact::CallEnd::new_zeroed();
     (end.header, end.syscall) = (header(kind::CALL_END), 9);

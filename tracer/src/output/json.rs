@@ -205,6 +205,7 @@ mod tests {
                 ..Claimed::default()
             },
             target_id: 1,
+            has_target: false,
             target: None,
         };
         Operation {

@@ -1,29 +1,65 @@
-//! The one table of hooks: what is attached where, and what is lost without it. Attaching, `check`, statistics and
-//! the documentation are fed from here.
+//! The one table of hooks: what is attached where, what proves that it works, and what is lost without it. Attaching,
+//! `check`, the self-test, statistics and the documentation are fed from here.
 //!
-//! Which functions can be attached was read from the binaries of fourteen kernels, 5.10 to 7.3; all of these are called
-//! out of line on each of them.
+//! Which functions can be attached was read from the binaries of fourteen kernels, 5.10 to 7.3.
 
-use tracer_common::hook;
+use tracer_common::hook::{self, DOOR_COUNT, DOORS};
 
-/// How a program is attached.
+/// How function probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attach {
-    /// A trampoline at a function's entry.
+pub enum Method {
+    /// By trampolines (`fentry`, `fexit`): cheap, and their misses are counted from 5.12 on.
     Fentry,
-    /// A trampoline at a function's exit.
-    Fexit,
-    /// A raw tracepoint with typed arguments.
-    Tracepoint,
+    /// By breakpoints or ftrace (`kprobe`, `kretprobe`): for kernels without trampolines. Returns can be missed, uncounted.
+    Kprobe,
 }
 
-impl Attach {
-    /// The kernel's own word for it.
+impl Method {
+    /// Its name, as `--attach` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
-            Self::Fexit => "fexit",
-            Self::Tracepoint => "tp_btf",
+            Self::Kprobe => "kprobe",
+        }
+    }
+}
+
+/// Where in a function a program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At its entry.
+    Entry,
+    /// At its exit. A return probe may want a probe at the entry that saves the arguments.
+    Exit {
+        /// The program that saves them.
+        save: Option<&'static str>,
+    },
+    /// It is a raw tracepoint with typed arguments.
+    Tracepoint,
+}
+
+/// A function that can show what a hook is to see, and the programs for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The kernel function, or the tracepoint.
+    pub target: &'static str,
+    /// Where.
+    pub at: At,
+    /// The trampoline's or the tracepoint's program.
+    pub trampoline: &'static str,
+    /// The probe's program.
+    pub probe: &'static str,
+}
+
+impl Candidate {
+    /// The kernel's own word for the way it is attached.
+    pub fn kind(&self, method: Method) -> &'static str {
+        match (self.at, method) {
+            (At::Entry, Method::Fentry) => "fentry",
+            (At::Exit { .. }, Method::Fentry) => "fexit",
+            (At::Entry, Method::Kprobe) => "kprobe",
+            (At::Exit { .. }, Method::Kprobe) => "kretprobe",
+            (At::Tracepoint, _) => "tp_btf",
         }
     }
 }
@@ -33,8 +69,21 @@ impl Attach {
 pub enum Needed {
     /// Everybody.
     Always,
+    /// Who runs on a kernel that has the function: one that lacks it lacks what it would see.
+    IfThere,
     /// Only the limiter.
     Limiter,
+}
+
+/// What shows that a hook works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A record of this hook, written for the self-test when it does this.
+    Record(&'static str),
+    /// It writes no record; that of another hook is right only if it works.
+    With(u32),
+    /// The self-test cannot make it happen.
+    Attached,
 }
 
 /// One hook.
@@ -42,101 +91,254 @@ pub enum Needed {
 pub struct Hook {
     /// Its number, as in `tracer_common::hook`.
     pub number: u32,
-    /// The program's symbol in the eBPF object.
-    pub program: &'static str,
-    /// How.
-    pub attach: Attach,
-    /// The kernel function, or the tracepoint.
-    pub target: &'static str,
+    /// The functions that can show it, the better ones first.
+    pub candidates: &'static [Candidate],
     /// Who needs it.
     pub needed: Needed,
+    /// What shows that it works.
+    pub proof: Proof,
     /// What it sees.
     pub sees: &'static str,
 }
 
-/// Every hook, in the order of their numbers.
-pub const HOOKS: &[Hook] = &[
+impl Hook {
+    /// A name for it where it is not known which candidate was taken: the first one's function.
+    pub fn name(&self) -> &'static str {
+        self.candidates[0].target
+    }
+
+    /// Whether its programs run inside sections: what they miss is missing in a table.
+    pub fn in_section(&self) -> bool {
+        self.number <= hook::SECTION_END
+    }
+}
+
+const fn entry(target: &'static str, trampoline: &'static str, probe: &'static str) -> Candidate {
+    Candidate { target, at: At::Entry, trampoline, probe }
+}
+
+const fn exit(
+    target: &'static str,
+    trampoline: &'static str,
+    probe: &'static str,
+    save: Option<&'static str>,
+) -> Candidate {
+    Candidate { target, at: At::Exit { save }, trampoline, probe }
+}
+
+const fn tracepoint(target: &'static str) -> Candidate {
+    Candidate { target, at: At::Tracepoint, trampoline: target, probe: target }
+}
+
+/// Every hook but the doors, in the order of their numbers.
+const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
     Hook {
-        number: hook::MOUNT_ENTER,
-        program: "mount_enter",
-        attach: Attach::Fentry,
-        target: "path_mount",
+        number: hook::ATTACH,
+        candidates: &[
+            entry("commit_tree", "tree_enters", "tree_enters_k"),
+            entry("mnt_add_to_ns", "mount_enters", "mount_enters_k"),
+        ],
         needed: Needed::Always,
-        sees: "mount(2) begins",
-    },
-    Hook {
-        number: hook::MOUNT_EXIT,
-        program: "mount_exit",
-        attach: Attach::Fexit,
-        target: "path_mount",
-        needed: Needed::Always,
-        sees: "mount(2) ends, with its errno",
-    },
-    Hook {
-        number: hook::UMOUNT_ENTER,
-        program: "umount_enter",
-        attach: Attach::Fentry,
-        target: "path_umount",
-        needed: Needed::Always,
-        sees: "umount2(2) begins",
-    },
-    Hook {
-        number: hook::UMOUNT_EXIT,
-        program: "umount_exit",
-        attach: Attach::Fexit,
-        target: "path_umount",
-        needed: Needed::Always,
-        sees: "umount2(2) ends, with its errno",
-    },
-    Hook {
-        number: hook::GRAFT,
-        program: "graft",
-        attach: Attach::Fexit,
-        target: "graft_tree",
-        needed: Needed::Always,
-        sees: "a new mount or a bind stands where it was asked for",
+        proof: Proof::Record("mounts a tmpfs"),
+        sees: "a mount enters a namespace",
     },
     Hook {
         number: hook::COPY,
-        program: "copy",
-        attach: Attach::Fentry,
-        target: "mnt_set_mountpoint",
+        candidates: &[entry("mnt_set_mountpoint", "copy", "copy_k")],
         needed: Needed::Always,
-        sees: "a copy goes where a mount propagates to (called by propagate_mnt)",
+        proof: Proof::Record("mounts below a shared mount with a peer"),
+        sees: "a copy goes where a mount propagates to",
+    },
+    Hook {
+        number: hook::MOVE,
+        candidates: &[
+            entry("make_visible", "has_place", "has_place_k"),
+            exit("attach_recursive_mnt", "moved", "moved_k", Some("moved_s")),
+        ],
+        needed: Needed::Always,
+        proof: Proof::Record("moves a mount"),
+        sees: "a mount goes to another place",
     },
     Hook {
         number: hook::DETACH,
-        program: "detach",
-        attach: Attach::Fexit,
-        target: "propagate_umount",
+        candidates: &[exit("propagate_umount", "detach", "detach_k", Some("detach_s"))],
         needed: Needed::Always,
+        proof: Proof::Record("unmounts"),
         sees: "all mounts that an unmount takes along",
     },
     Hook {
-        number: hook::SECTION_END,
-        program: "section_end",
-        attach: Attach::Fentry,
-        target: "namespace_unlock",
+        number: hook::CHANGE,
+        candidates: &[exit("change_mnt_propagation", "change", "change_k", Some("change_s"))],
         needed: Needed::Always,
+        proof: Proof::Record("makes a mount shared"),
+        sees: "a mount's propagation is set",
+    },
+    Hook {
+        number: hook::NAMESPACE_END,
+        candidates: &[entry("umount_tree", "namespace_end", "namespace_end_k")],
+        needed: Needed::Always,
+        proof: Proof::Record("ends, and its namespace with it"),
+        sees: "a namespace ends",
+    },
+    Hook {
+        number: hook::SECTION_END,
+        candidates: &[entry("namespace_unlock", "section_end", "section_end_k")],
+        needed: Needed::Always,
+        proof: Proof::Record("changes any table"),
         sees: "a hold of the namespace semaphore ends",
     },
     Hook {
+        number: hook::NAMESPACE_COPY,
+        candidates: &[entry("copy_mnt_ns", "namespace_copy", "namespace_copy_k")],
+        needed: Needed::Always,
+        proof: Proof::With(hook::NAMESPACE_MADE),
+        sees: "a namespace begins to be made",
+    },
+    Hook {
+        number: hook::NAMESPACE_MADE,
+        candidates: &[exit("copy_mnt_ns", "namespace_made", "namespace_made_k", Some("namespace_made_s"))],
+        needed: Needed::Always,
+        proof: Proof::Record("makes its own namespace"),
+        sees: "a namespace was made",
+    },
+    Hook {
+        number: hook::MOUNT_TARGET,
+        candidates: &[exit("path_mount", "mount_target", "mount_target_k", Some("mount_target_s"))],
+        needed: Needed::Always,
+        proof: Proof::Record("remounts read-only"),
+        sees: "what the kernel found at the path of mount(2)",
+    },
+    Hook {
+        number: hook::UMOUNT_TARGET,
+        candidates: &[entry("path_umount", "umount_target", "umount_target_k")],
+        needed: Needed::Always,
+        proof: Proof::With(hook::UMOUNT_KEPT),
+        sees: "which mount umount2(2) is to take away",
+    },
+    Hook {
+        number: hook::UMOUNT_KEPT,
+        candidates: &[exit("path_umount", "umount_kept", "umount_kept_k", Some("umount_kept_s"))],
+        needed: Needed::Always,
+        proof: Proof::Record("fails to unmount what is busy"),
+        sees: "what umount2(2) could not take away",
+    },
+    Hook {
         number: hook::CGROUP_MKDIR,
-        program: "cgroup_mkdir",
-        attach: Attach::Tracepoint,
-        target: "cgroup_mkdir",
+        candidates: &[tracepoint("cgroup_mkdir")],
         needed: Needed::Limiter,
+        proof: Proof::Attached,
         sees: "a cgroup is made",
     },
     Hook {
         number: hook::CGROUP_RMDIR,
-        program: "cgroup_rmdir",
-        attach: Attach::Tracepoint,
-        target: "cgroup_rmdir",
+        candidates: &[tracepoint("cgroup_rmdir")],
         needed: Needed::Limiter,
+        proof: Proof::Attached,
         sees: "a cgroup is removed",
     },
 ];
+
+const COUNT: usize = hook::COUNT as usize;
+const FIRST_DOOR: usize = hook::CALL_ENTER as usize;
+
+/// Every hook, in the order of their numbers.
+pub static HOOKS: [Hook; COUNT] = {
+    let mut hooks = [TABLES_AND_TARGETS[0]; COUNT];
+    let mut n = 0;
+    while n < FIRST_DOOR {
+        hooks[n] = TABLES_AND_TARGETS[n];
+        n += 1;
+    }
+    let mut door = 0;
+    while door < DOORS.len() {
+        hooks[FIRST_DOOR + door] = enters(door);
+        hooks[FIRST_DOOR + DOORS.len() + door] = exits(door);
+        door += 1;
+    }
+    hooks
+};
+
+const fn enters(door: usize) -> Hook {
+    #[expect(clippy::cast_possible_truncation, reason = "there are thirteen doors")]
+    let number = hook::CALL_ENTER + door as u32;
+    Hook {
+        number,
+        candidates: ENTRIES[door].as_slice(),
+        needed: Needed::IfThere,
+        proof: match door_proof(door) {
+            Proof::Record(_) => Proof::With(number + DOOR_COUNT),
+            other => other,
+        },
+        sees: "a system call begins",
+    }
+}
+
+const fn exits(door: usize) -> Hook {
+    #[expect(clippy::cast_possible_truncation, reason = "there are thirteen doors")]
+    let number = hook::CALL_EXIT + door as u32;
+    Hook {
+        number,
+        candidates: EXITS[door].as_slice(),
+        needed: Needed::IfThere,
+        proof: door_proof(door),
+        sees: "a system call ends, with its errno",
+    }
+}
+
+const fn door_proof(door: usize) -> Proof {
+    use tracer_common::fact::syscall;
+    if DOORS[door].compat {
+        return Proof::Attached;
+    }
+    match DOORS[door].syscall {
+        syscall::MOUNT => Proof::Record("calls mount"),
+        syscall::UMOUNT => Proof::Record("calls umount2"),
+        syscall::MOVE_MOUNT => Proof::Record("calls move_mount"),
+        syscall::FSMOUNT => Proof::Record("calls fsmount"),
+        syscall::OPEN_TREE => Proof::Record("calls open_tree"),
+        // No well-kept library calls it yet.
+        _ => Proof::Attached,
+    }
+}
+
+/// The programs of each door: entry, its probe, exit, its return probe.
+const DOOR_PROGRAMS: [[&str; 4]; DOORS.len()] = [
+    ["enter_0", "enter_0_k", "exit_0", "exit_0_k"],
+    ["enter_1", "enter_1_k", "exit_1", "exit_1_k"],
+    ["enter_2", "enter_2_k", "exit_2", "exit_2_k"],
+    ["enter_3", "enter_3_k", "exit_3", "exit_3_k"],
+    ["enter_4", "enter_4_k", "exit_4", "exit_4_k"],
+    ["enter_5", "enter_5_k", "exit_5", "exit_5_k"],
+    ["enter_6", "enter_6_k", "exit_6", "exit_6_k"],
+    ["enter_7", "enter_7_k", "exit_7", "exit_7_k"],
+    ["enter_8", "enter_8_k", "exit_8", "exit_8_k"],
+    ["enter_9", "enter_9_k", "exit_9", "exit_9_k"],
+    ["enter_10", "enter_10_k", "exit_10", "exit_10_k"],
+    ["enter_11", "enter_11_k", "exit_11", "exit_11_k"],
+    ["enter_12", "enter_12_k", "exit_12", "exit_12_k"],
+];
+
+static ENTRIES: [[Candidate; 1]; DOORS.len()] = {
+    let mut all = [[entry("", "", "")]; DOORS.len()];
+    let mut door = 0;
+    while door < DOORS.len() {
+        let [enter, enter_probe, ..] = DOOR_PROGRAMS[door];
+        all[door] = [entry(DOORS[door].function, enter, enter_probe)];
+        door += 1;
+    }
+    all
+};
+
+static EXITS: [[Candidate; 1]; DOORS.len()] = {
+    let mut all = [[entry("", "", "")]; DOORS.len()];
+    let mut door = 0;
+    while door < DOORS.len() {
+        let [_, _, leave, leave_probe] = DOOR_PROGRAMS[door];
+        all[door] = [exit(DOORS[door].function, leave, leave_probe, None)];
+        door += 1;
+    }
+    all
+};
 
 #[cfg(test)]
 mod tests {
@@ -146,5 +348,14 @@ mod tests {
     fn each_number_has_one_row() {
         let numbers: Vec<u32> = HOOKS.iter().map(|hook| hook.number).collect();
         assert_eq!(numbers, (0..hook::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_proven_with_another_hook_names_one_that_writes_records() {
+        for hook in &HOOKS {
+            if let Proof::With(other) = hook.proof {
+                assert!(matches!(HOOKS[other as usize].proof, Proof::Record(_)), "{}", hook.name());
+            }
+        }
     }
 }

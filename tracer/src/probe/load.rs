@@ -1,16 +1,12 @@
 //! Loads the eBPF object for the running kernel and attaches its programs, one by one, so that each failure can be
 //! told apart.
 
-use std::{
-    fs, io,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-};
+use std::{collections::HashSet, fs, io};
 
 use aya::{
     Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{MapData, MapError, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
+    maps::{MapData, MapError, RingBuf},
+    programs::{BtfTracePoint, Program, ProgramError},
 };
 use thiserror::Error;
 use tracer_common::{
@@ -20,11 +16,17 @@ use tracer_common::{
 
 use super::{
     btf::{Btf, BtfError},
-    hooks::{Attach, HOOKS, Hook, Needed},
+    hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
+    losses::{self, Losses},
 };
+use crate::operation::Namespace;
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+/// Default size of the ring of table facts, in bytes.
+pub const RING_BYTES: u32 = 8 << 20;
+/// The calls' ring is this many times smaller.
+const CALLS_SHARE: u32 = 4;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -48,9 +50,12 @@ pub enum ProbeError {
         /// The member.
         member: String,
     },
-    /// This kernel lacks a function.
-    #[error("this kernel has no function {0} in its BTF")]
-    NoFunction(&'static str),
+    /// This kernel lacks every function that could show what a hook is to see.
+    #[error("this kernel has no function {} in its BTF", functions(hook))]
+    NoFunction {
+        /// The hook.
+        hook: &'static Hook,
+    },
     /// The maps could not be made, or the object is broken.
     #[error("cannot load the eBPF object and make its maps")]
     Load(#[source] EbpfError),
@@ -67,130 +72,258 @@ pub enum ProbeError {
         source: MapError,
     },
     /// The kernel refused a program.
-    #[error("the kernel refused the {} program for {}", hook.attach.name(), hook.target)]
+    #[error("the kernel refused the {kind} program for {target}")]
     Program {
-        /// The hook.
-        hook: &'static Hook,
+        /// The kernel's word for the way it is attached.
+        kind: &'static str,
+        /// The function.
+        target: &'static str,
         /// Why.
         #[source]
         source: ProgramError,
     },
 }
 
+fn functions(hook: &Hook) -> String {
+    hook.candidates.iter().map(|candidate| candidate.target).collect::<Vec<_>>().join(" or ")
+}
+
+/// How to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How function probes are attached; by what works when not said.
+    pub method: Option<Method>,
+    /// Size of the ring of table facts in bytes, a power of two from a page on.
+    pub ring_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { method: None, ring_bytes: RING_BYTES }
+    }
+}
+
+/// A hook that holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached {
+    /// Which.
+    pub hook: &'static Hook,
+    /// The function that was taken.
+    pub candidate: &'static Candidate,
+    /// How.
+    pub method: Method,
+    /// How many instructions the verifier followed, where the kernel says it (5.16 and newer).
+    pub instructions: Option<u32>,
+}
+
+impl Attached {
+    /// The kernel's own word for the way it is attached.
+    pub fn kind(&self) -> &'static str {
+        self.candidate.kind(self.method)
+    }
+
+    /// The programs that are in the kernel for it.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let save = match (self.candidate.at, self.method) {
+            (At::Exit { save }, Method::Kprobe) => save,
+            _ => None,
+        };
+        save.into_iter().chain([main_program(self.candidate, self.method)])
+    }
+}
+
 /// The maps are made; the programs are not in the kernel yet.
 pub struct Loader {
     ebpf: Ebpf,
     types: AyaBtf,
-    attached: Vec<&'static Hook>,
+    functions: HashSet<&'static str>,
+    options: Options,
+    attached: Vec<Attached>,
 }
 
 /// The programs in the kernel; they leave it when this is dropped.
 pub struct Probes {
     ebpf: Ebpf,
-    attached: Vec<&'static Hook>,
-}
-
-/// What the kernel counted as lost since the programs were attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Records that found no room in the ring.
-    pub dropped: u64,
-    /// Times that a program was not run because it was running already on that CPU; `None` before 5.12, which does
-    /// not count them.
-    pub missed: Option<u64>,
+    attached: Vec<Attached>,
+    ring_bytes: u32,
 }
 
 impl Loader {
     /// Makes the maps and resolves what differs from kernel to kernel; attaches nothing yet.
-    pub fn new() -> Result<Self, ProbeError> {
+    pub fn new(options: Options) -> Result<Self, ProbeError> {
         let bytes = fs::read(BTF_PATH).map_err(ProbeError::NoBtf)?;
-        let values = resolve(&Btf::parse(&bytes).map_err(ProbeError::BadBtf)?)?;
+        let btf = Btf::parse(&bytes).map_err(ProbeError::BadBtf)?;
+        let values = resolve(&btf)?;
+        let targets = HOOKS.iter().flat_map(|hook| hook.candidates).map(|candidate| candidate.target);
+        let functions = targets.filter(|target| btf.arguments(target).is_some()).collect();
         drop(bytes);
         let mut loader = EbpfLoader::new();
         for (symbol, value) in &values {
             loader.override_global(symbol, value, true);
         }
+        loader.map_max_entries("TABLES", options.ring_bytes);
+        loader.map_max_entries("CALLS", calls_bytes(options.ring_bytes));
         let ebpf = loader.load(OBJECT).map_err(ProbeError::Load)?;
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
-        Ok(Self { ebpf, types, attached: Vec::new() })
+        Ok(Self { ebpf, types, functions, options, attached: Vec::new() })
     }
 
-    /// Loads and attaches one hook's program; how many instructions the verifier followed, where the kernel says it
-    /// (5.16 and newer).
-    pub fn attach(&mut self, hook: &'static Hook) -> Result<Option<u32>, ProbeError> {
-        let program = self.ebpf.program_mut(hook.program).ok_or(ProbeError::NoSymbol(hook.program))?;
-        attach(program, hook, &self.types).map_err(|source| ProbeError::Program { hook, source })?;
-        self.attached.push(hook);
-        Ok(program.info().ok().and_then(|info| info.verified_instruction_count()))
+    /// Loads and attaches one hook's program, for the first function and by the first method that works; `None` for one
+    /// that this kernel does not need.
+    pub fn attach(&mut self, hook: &'static Hook) -> Result<Option<Attached>, ProbeError> {
+        let there =
+            |candidate: &&Candidate| candidate.at == At::Tracepoint || self.functions.contains(candidate.target);
+        let candidates: Vec<&'static Candidate> = hook.candidates.iter().filter(there).collect();
+        if candidates.is_empty() && hook.needed == Needed::IfThere {
+            return Ok(None);
+        }
+        let mut first_error = None;
+        for candidate in candidates {
+            for method in self.methods(candidate) {
+                match self.attach_one(hook, candidate, method) {
+                    Ok(attached) => {
+                        self.attached.push(attached);
+                        return Ok(Some(attached));
+                    }
+                    Err(error) => first_error = first_error.or(Some(error)),
+                }
+            }
+        }
+        Err(first_error.unwrap_or(ProbeError::NoFunction { hook }))
+    }
+
+    fn methods(&self, candidate: &Candidate) -> Vec<Method> {
+        match self.options.method {
+            _ if candidate.at == At::Tracepoint => vec![Method::Fentry],
+            Some(method) => vec![method],
+            None => vec![Method::Fentry, Method::Kprobe],
+        }
+    }
+
+    fn attach_one(
+        &mut self,
+        hook: &'static Hook,
+        candidate: &'static Candidate,
+        method: Method,
+    ) -> Result<Attached, ProbeError> {
+        let mut attached = Attached { hook, candidate, method, instructions: None };
+        let programs: Vec<&'static str> = attached.programs().collect();
+        for name in &programs {
+            let program = self.ebpf.program_mut(name).ok_or(ProbeError::NoSymbol(name))?;
+            if let Err(source) = attach(program, candidate.target, &self.types) {
+                self.unload(&programs);
+                return Err(ProbeError::Program { kind: candidate.kind(method), target: candidate.target, source });
+            }
+            attached.instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+        }
+        Ok(attached)
+    }
+
+    /// What was loaded for a hook that does not hold has no business in the kernel.
+    fn unload(&mut self, programs: &[&'static str]) {
+        for name in programs {
+            // One that was not loaded need not be unloaded.
+            let _ = match self.ebpf.program_mut(name) {
+                Some(Program::FEntry(program)) => program.unload(),
+                Some(Program::FExit(program)) => program.unload(),
+                Some(Program::KProbe(program)) => program.unload(),
+                _ => Ok(()),
+            };
+        }
     }
 
     /// Attaches every hook and lets go of the kernel's types; or what could not be attached, and why.
     pub fn attach_all(mut self, limiter: bool) -> Result<Probes, Vec<ProbeError>> {
-        let needed = HOOKS.iter().filter(|hook| limiter || hook.needed == Needed::Always);
+        let needed = HOOKS.iter().filter(|hook| limiter || hook.needed != Needed::Limiter);
         let errors: Vec<ProbeError> = needed.filter_map(|hook| self.attach(hook).err()).collect();
-        if errors.is_empty() { Ok(Probes { ebpf: self.ebpf, attached: self.attached }) } else { Err(errors) }
+        if errors.is_empty() { Ok(self.done()) } else { Err(errors) }
+    }
+
+    /// Lets go of the kernel's types; what was attached so far stays.
+    pub fn done(self) -> Probes {
+        Probes { ebpf: self.ebpf, attached: self.attached, ring_bytes: self.options.ring_bytes }
     }
 }
 
 impl Probes {
-    /// How the function probes are attached.
-    pub fn kind(&self) -> &'static str {
-        "fentry"
+    /// What is attached.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
     }
 
-    /// The ring's reader; there is one.
-    pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        let map = self.ebpf.take_map("RING").ok_or(ProbeError::NoSymbol("RING"))?;
-        RingBuf::try_from(map).map_err(|source| ProbeError::Map { name: "RING", source })
+    /// How the function probes are attached: `fentry`, `kprobe`, or `fentry+kprobe`.
+    pub fn kind(&self) -> String {
+        let functions = || self.attached.iter().filter(|one| one.candidate.at != At::Tracepoint);
+        [Method::Fentry, Method::Kprobe]
+            .into_iter()
+            .filter(|method| functions().any(|one| one.method == *method))
+            .map(Method::name)
+            .collect::<Vec<_>>()
+            .join("+")
     }
 
-    /// What the kernel counted as lost.
+    /// How many records the ring of table facts can hold at most: the shortest has 56 bytes there.
+    pub fn ring_records(&self) -> usize {
+        self.ring_bytes as usize / 56
+    }
+
+    /// The ring of table facts; there is one reader.
+    pub fn take_tables(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
+        self.take_ring("TABLES")
+    }
+
+    /// The ring of calls; there is one reader.
+    pub fn take_calls(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
+        self.take_ring("CALLS")
+    }
+
+    fn take_ring(&mut self, name: &'static str) -> Result<RingBuf<MapData>, ProbeError> {
+        let map = self.ebpf.take_map(name).ok_or(ProbeError::NoSymbol(name))?;
+        RingBuf::try_from(map).map_err(|source| ProbeError::Map { name, source })
+    }
+
+    /// What was lost since the programs were attached.
     pub fn losses(&self) -> Result<Losses, ProbeError> {
-        let map = self.ebpf.map("DROPS").ok_or(ProbeError::NoSymbol("DROPS"))?;
-        let name = "DROPS";
-        let drops: PerCpuArray<_, u64> =
-            PerCpuArray::try_from(map).map_err(|source| ProbeError::Map { name, source })?;
-        let mut dropped = 0;
-        for hook in HOOKS {
-            let counts = drops.get(&hook.number, 0).map_err(|source| ProbeError::Map { name, source })?;
-            dropped += counts.iter().sum::<u64>();
-        }
-        Ok(Losses { dropped, missed: self.missed() })
+        losses::read(&self.ebpf, &self.attached)
     }
 
-    /// The kernel's counts of skipped runs, from each program's fdinfo (`recursion_misses`, 5.12 and newer).
-    fn missed(&self) -> Option<u64> {
-        self.attached
-            .iter()
-            .map(|hook| {
-                let fd = self.ebpf.program(hook.program)?.fd().ok()?.as_fd().as_raw_fd();
-                let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd.to_string())).ok()?;
-                let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-                line.trim().parse::<u64>().ok()
-            })
-            .sum()
+    /// Takes the namespaces out that lost facts were about; `None` when it may be any.
+    pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
+        losses::take_dirty(&mut self.ebpf)
     }
 }
 
-fn attach(program: &mut Program, hook: &Hook, types: &AyaBtf) -> Result<(), ProgramError> {
-    match hook.attach {
-        Attach::Fentry => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(hook.target, types)?;
-            program.attach()?;
+fn calls_bytes(ring_bytes: u32) -> u32 {
+    (ring_bytes / CALLS_SHARE).max(u32::try_from(rustix::param::page_size()).unwrap_or(ring_bytes))
+}
+
+fn main_program(candidate: &Candidate, method: Method) -> &'static str {
+    match method {
+        Method::Fentry => candidate.trampoline,
+        Method::Kprobe => candidate.probe,
+    }
+}
+
+fn attach(program: &mut Program, target: &str, types: &AyaBtf) -> Result<(), ProgramError> {
+    match program {
+        Program::FEntry(program) => {
+            program.load(target, types)?;
+            program.attach().map(drop)
         }
-        Attach::Fexit => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(hook.target, types)?;
-            program.attach()?;
+        Program::FExit(program) => {
+            program.load(target, types)?;
+            program.attach().map(drop)
         }
-        Attach::Tracepoint => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(hook.target, types)?;
-            program.attach()?;
+        Program::KProbe(program) => {
+            program.load()?;
+            program.attach(target, 0).map(drop)
+        }
+        other => {
+            let program: &mut BtfTracePoint = other.try_into()?;
+            program.load(target, types)?;
+            program.attach().map(drop)
         }
     }
-    Ok(())
 }
 
 /// What goes into each global of the object.
@@ -200,9 +333,7 @@ fn resolve(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, ProbeError> {
         None if field.required => Err(ProbeError::NoMember { base: field.base, member: field.members.join(".") }),
         None => Ok((field.symbol, ABSENT)),
     });
-    let arguments = ARGUMENTS.iter().map(|field| {
-        let count = btf.arguments(field.function).ok_or(ProbeError::NoFunction(field.function))?;
-        Ok((field.symbol, count))
-    });
+    // What has no such function is not attached to it.
+    let arguments = ARGUMENTS.iter().map(|field| Ok((field.symbol, btf.arguments(field.function).unwrap_or(ABSENT))));
     offsets.chain(arguments).collect()
 }

@@ -50,7 +50,7 @@ pub fn finding(error: &ProbeError) -> Finding {
         ProbeError::BadBtf(_) | ProbeError::LoaderBtf(_) => {
             format!("report this with the output of `uname -a` and `sha256sum {BTF_PATH}`")
         }
-        ProbeError::NoMember { .. } | ProbeError::NoFunction(_) => {
+        ProbeError::NoMember { .. } | ProbeError::NoFunction { .. } => {
             "use a kernel from 5.10 on; on a newer one report this with the output of `uname -a`".to_owned()
         }
         ProbeError::NoSymbol(_) => "build agent and object together: `cargo build` does".to_owned(),
@@ -62,7 +62,8 @@ pub fn finding(error: &ProbeError) -> Finding {
 fn subject(error: &ProbeError) -> String {
     match error {
         ProbeError::NoBtf(_) | ProbeError::BadBtf(_) | ProbeError::LoaderBtf(_) => "btf".to_owned(),
-        ProbeError::Program { hook, .. } => format!("hook {} {}", hook.attach.name(), hook.target),
+        ProbeError::Program { kind, target, .. } => format!("hook {kind} {target}"),
+        ProbeError::NoFunction { hook } => format!("hook {}", hook.name()),
         _ => "probes".to_owned(),
     }
 }

@@ -80,9 +80,9 @@ fn larger_than_the_ring() -> Result<()> {
     thread::sleep(DRAINED_AFTER);
     trace.drain()?;
     let finished = trace.terminate()?;
-    let dropped = finished.stat("dropped")?;
+    let lost = finished.stat("records_lost")?;
     let said = finished.errors.iter().any(|line| line.starts_with("loss:"));
-    ensure!(said == (dropped > 0), "dropped={dropped}, and on the standard error: {:?}", finished.errors);
+    ensure!(said == (lost > 0), "records_lost={lost}, and on the standard error: {:?}", finished.errors);
     mounted.unmount_with(UnmountFlags::DETACH)
 }
 

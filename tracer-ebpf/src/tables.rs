@@ -1,0 +1,278 @@
+//! What changes mount tables. All of it runs inside holds of the namespace semaphore, one at a time on the whole
+//! machine.
+
+use tracer_common::{
+    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, MountFact, NamespaceFact, SectionEnd, kind, syscall},
+    hook,
+    hook::reason,
+};
+
+use crate::{
+    context::{Entry, Exit},
+    emit::{
+        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, lost, namespace_id, section,
+        section_number, send,
+    },
+    globals::{
+        ATTACH_RECURSIVE_MNT_ARGUMENTS, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST, MOUNT_MOUNTPOINT, MOUNT_NS,
+        MOUNT_PARENT, NS_INUM, NS_IS_ANON, NS_MOUNTS, NS_NR_MOUNTS, NS_ROOT,
+    },
+    maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
+    mount::{Place, fill},
+    read::{member, pointer, read},
+};
+
+/// Mounts of one list that a program may walk: the length that the verifier is asked to follow.
+const MAX_LIST: u32 = 1024;
+/// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
+const MOVING: u64 = 1;
+
+/// `static void commit_tree(struct mount *mnt)`, up to 6.16: `mnt` and all below it enter the namespace of its parent.
+/// Their list has no head: it goes round.
+#[inline(always)]
+pub(crate) fn tree_enters(context: &impl Entry) {
+    let first = context.argument(0);
+    let namespace = pointer(pointer(first, &MOUNT_PARENT), &MOUNT_NS);
+    let list = u64::from(MOUNT_LIST.load());
+    let mut subject = first;
+    for _ in 0..MAX_LIST {
+        subject = mount_fact(hook::ATTACH << 16 | u32::from(kind::ATTACH), subject, namespace).wrapping_sub(list);
+        if subject == first {
+            return;
+        }
+    }
+    cut(hook::ATTACH);
+}
+
+/// `static void mnt_add_to_ns(struct mnt_namespace *ns, struct mount *mnt)`, as a symbol from 6.14 on: one mount enters.
+///
+/// Also called where no table of a process changes: for a namespace that is being made, and for anonymous ones.
+#[inline(always)]
+pub(crate) fn mount_enters(context: &impl Entry) {
+    let (namespace, subject) = (context.argument(0), context.argument(1));
+    if is_anonymous(namespace) || is_making_namespace() {
+        return;
+    }
+    if let Some(section) = section() {
+        // SAFETY: a map value; who is here holds the namespace semaphore.
+        unsafe {
+            if (*section).entering == 0 {
+                (*section).entering = subject;
+            }
+        }
+    }
+    mount_fact(hook::ATTACH << 16 | u32::from(kind::ATTACH), subject, namespace);
+}
+
+/// `static void make_visible(struct mount *mnt)`, from 6.17 on: a tree has its place. One that entered just before has
+/// said so already; any other went there from another place.
+#[inline(always)]
+pub(crate) fn tree_has_its_place(context: &impl Entry) {
+    let subject = context.argument(0);
+    let namespace = pointer(subject, &MOUNT_NS);
+    // A tree that is being copied is in no namespace yet.
+    if namespace == 0 || is_anonymous(namespace) || is_making_namespace() {
+        return;
+    }
+    let Some(section) = section() else { return };
+    // SAFETY: a map value; who is here holds the namespace semaphore.
+    let entered = unsafe {
+        let entered = (*section).entering == subject;
+        (*section).entering = 0;
+        entered
+    };
+    if !entered {
+        mount_fact(hook::MOVE << 16 | u32::from(kind::MOVE), subject, namespace);
+    }
+}
+
+/// `static int attach_recursive_mnt(struct mount *source_mnt, struct mount *dest_mnt, struct mountpoint *dest_mp, bool
+/// moving)`, from 6.5 on with flags instead of `moving`: the same bit says the same.
+#[inline(always)]
+pub(crate) fn tree_moved(context: &impl Exit) {
+    let moved = context.argument(3) & MOVING != 0;
+    if moved && context.result(ATTACH_RECURSIVE_MNT_ARGUMENTS.load()) as u32 == 0 {
+        let subject = context.argument(0);
+        mount_fact(hook::MOVE << 16 | u32::from(kind::MOVE), subject, 0);
+    }
+}
+
+/// `void mnt_set_mountpoint(struct mount *mnt, struct mountpoint *mp, struct mount *child_mnt)`, called out of line by
+/// propagation only: `child_mnt` is a copy that propagation made.
+#[inline(always)]
+pub(crate) fn copy_is_put(context: &impl Entry) {
+    let (parent, child) = (context.argument(0), context.argument(2));
+    let mut fact = CopyFact {
+        header: header(kind::COPY, hook::COPY, call_start(), section_number()),
+        id_unique: member(child, &MOUNT_ID_UNIQUE),
+        id: member(child, &MOUNT_ID),
+        reserved: 0,
+    };
+    // SAFETY: the record is a whole one on the stack.
+    let sent =
+        unsafe { send(&TABLES, hook::COPY, (&raw mut fact).cast(), size_of::<CopyFact>(), fact_reserve(), Wake::No) };
+    count(sent);
+    if !sent {
+        dirty(Some(pointer(parent, &MOUNT_NS)));
+    }
+}
+
+/// `int propagate_umount(struct list_head *list)`, from 6.17 on `void`: the list of all that an unmount takes along.
+#[inline(always)]
+pub(crate) fn list_detached(context: &impl Exit) {
+    let head = context.argument(0);
+    let list = u64::from(MOUNT_LIST.load());
+    let mut entry = read::<u64>(head);
+    for _ in 0..MAX_LIST {
+        if entry == head || entry == 0 {
+            return;
+        }
+        entry = mount_fact(hook::DETACH << 16 | u32::from(kind::DETACH), entry.wrapping_sub(list), 0);
+    }
+    if entry != head {
+        cut(hook::DETACH);
+    }
+}
+
+/// `void change_mnt_propagation(struct mount *mnt, int type)`. Up to 6.17 also called for each mount that was just
+/// unmounted: that one is in no namespace any more.
+#[inline(always)]
+pub(crate) fn propagation_changed(context: &impl Exit) {
+    let subject = context.argument(0);
+    let namespace = pointer(subject, &MOUNT_NS);
+    if namespace != 0 {
+        mount_fact(hook::CHANGE << 16 | u32::from(kind::CHANGE), subject, namespace);
+    }
+}
+
+/// `static void umount_tree(struct mount *mnt, enum umount_tree_flags how)`: with no flags and from the root of a
+/// namespace, the namespace ends (`put_mnt_ns`).
+#[inline(always)]
+pub(crate) fn namespace_ends(context: &impl Entry) {
+    let subject = context.argument(0);
+    if context.argument(1) as u32 != 0 {
+        return;
+    }
+    let namespace = pointer(subject, &MOUNT_NS);
+    if namespace == 0 || is_anonymous(namespace) || pointer(namespace, &NS_ROOT) != subject {
+        return;
+    }
+    let mut fact = NamespaceFact {
+        header: header(kind::NAMESPACE_END, hook::NAMESPACE_END, call_start(), section_number()),
+        id: namespace_id(namespace),
+        from_id: 0,
+        inum: member(namespace, &NS_INUM),
+        from_inum: 0,
+        mounts: mounts_in(namespace),
+        reserved: 0,
+        actor: Actor { cgroup_id: 0, ns_id: 0, ns_inum: 0, uid: 0, comm: [0; COMM_BYTES] },
+    };
+    let bytes = size_of::<NamespaceFact>();
+    // SAFETY: the record is a whole one on the stack.
+    count(unsafe { send(&TABLES, hook::NAMESPACE_END, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) });
+}
+
+/// `static void namespace_unlock(void)`
+#[inline(always)]
+pub(crate) fn section_ends() {
+    let (Some(slot), Some(open)) = (SCRATCH.get_ptr_mut(slot::TABLES), section()) else { return };
+    // SAFETY: a map value; who is here holds the namespace semaphore.
+    let (facts, missing) = unsafe { ((*open).facts, (*open).lost) };
+    if facts == 0 && missing == 0 {
+        return;
+    }
+    let call = call();
+    let end = slot.cast::<SectionEnd>();
+    // SAFETY: map values; who is here holds the namespace semaphore, and a call belongs to its thread.
+    unsafe {
+        (*end).header = header(kind::SECTION_END, hook::SECTION_END, call_start(), section_number());
+        (*end).facts = facts;
+        (*end).lost = missing;
+        (*end).flags = call.map_or(0, |call| (*call).flags);
+        (*end).syscall = call.map_or(0, |call| (*call).syscall);
+        (*end).target_id = call.map_or(0, |call| (*call).target_id);
+        actor(&raw mut (*end).actor);
+        // The end of the call wakes the agent.
+        let wake = if call.is_some() { Wake::No } else { Wake::Yes };
+        let sent = send(&TABLES, hook::SECTION_END, slot.cast(), size_of::<SectionEnd>(), 0, wake);
+        match call {
+            Some(call) if sent => (*call).delivered += 1,
+            None if !sent => lost(),
+            _ => {}
+        }
+        (*open).ended += 1;
+        (*open).facts = 0;
+        (*open).lost = 0;
+        (*open).entering = 0;
+    }
+}
+
+/// Sends a [`MountFact`] of the open section and counts it there; what stands behind the mount in its `mnt_list`.
+/// `namespace` 0 is the one that the mount itself knows.
+///
+/// A global function, so that a list of mounts costs the verifier one look and not one for each mount.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn mount_fact(hook_and_kind: u32, subject: u64, namespace: u64) -> u64 {
+    let (hook, kind) = (hook_and_kind >> 16, hook_and_kind as u16);
+    let Some(slot) = SCRATCH.get_ptr_mut(slot::TABLES) else { return 0 };
+    let namespace = if namespace == 0 { pointer(subject, &MOUNT_NS) } else { namespace };
+    // SAFETY: the slot is longer than the fixed part; who is here holds the namespace semaphore.
+    unsafe { (*slot.cast::<MountFact>()).header = header(kind, hook, call_start(), section_number()) };
+    let walk_from = (pointer(subject, &MOUNT_PARENT), pointer(subject, &MOUNT_MOUNTPOINT));
+    let bytes =
+        fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from: Some(walk_from) }) & SCRATCH_MASK;
+    // SAFETY: the slot is longer than the mask.
+    let sent = unsafe { send(&TABLES, hook, slot.cast(), bytes, fact_reserve(), Wake::No) };
+    count(sent);
+    if !sent {
+        dirty(Some(namespace));
+    }
+    pointer(subject, &MOUNT_LIST)
+}
+
+/// Counts a fact of the open section and of the open call.
+#[inline(always)]
+fn count(sent: bool) {
+    // SAFETY: map values; who is here holds the namespace semaphore, and a call belongs to its thread.
+    unsafe {
+        if let Some(section) = section() {
+            if sent {
+                (*section).facts += 1;
+            } else {
+                (*section).lost += 1;
+            }
+        }
+        if let Some(call) = call() {
+            (*call).facts += 1;
+        }
+    }
+}
+
+/// A list was longer than a program may walk; whose namespaces the rest is in, nobody knows.
+#[inline(always)]
+fn cut(hook: u32) {
+    count(false);
+    dropped(hook, reason::LIST_TOO_LONG);
+    dirty(None);
+}
+
+/// Whether no process can be in it: up to 6.17 its `seq`, on 6.18 its id is 0, from 7.0 on a member says it.
+#[inline(always)]
+fn is_anonymous(namespace: u64) -> bool {
+    if NS_IS_ANON.load() == ABSENT { namespace_id(namespace) == 0 } else { member::<u8>(namespace, &NS_IS_ANON) != 0 }
+}
+
+/// Whether the mounts that this thread adds are those of a namespace or a detached tree that is being made.
+#[inline(always)]
+fn is_making_namespace() -> bool {
+    // SAFETY: a map value; only this thread writes it.
+    let syscall = call().map_or(0, |call| unsafe { (*call).syscall });
+    matches!(syscall, syscall::COPY_NAMESPACE | syscall::OPEN_TREE | syscall::FSMOUNT)
+}
+
+/// How many mounts a namespace has.
+#[inline(always)]
+pub(crate) fn mounts_in(namespace: u64) -> u32 {
+    if NS_NR_MOUNTS.load() == ABSENT { member(namespace, &NS_MOUNTS) } else { member(namespace, &NS_NR_MOUNTS) }
+}

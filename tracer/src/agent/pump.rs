@@ -1,0 +1,260 @@
+//! The one loop: takes the rings through the engine until it is time to end, and says what was lost on the way.
+
+use std::{
+    collections::VecDeque,
+    fmt, future, thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    task::yield_now,
+    time::sleep,
+};
+
+use super::{AgentError, boot_ns};
+use crate::{
+    engine::{Counts, Effect, Engine, Input},
+    operation::Gap,
+    output::{say::note, show::Flow},
+    probe::{load::Probes, losses::Losses},
+    stream::{BATCH, Rings, Stream},
+};
+
+/// How long after a record the counters of losses are looked at: a loss is said within a second.
+const LOSSES_AFTER: Duration = Duration::from_millis(500);
+/// How long the reader dozes after it found something, before it looks once more and then waits to be woken. Waking it is
+/// what costs; in a burst nobody has to.
+const DOZE: Duration = Duration::from_millis(1);
+/// How often it looks without being woken. The end of a call wakes, and its program may be skipped: what the call's
+/// sections wrote would lie there until something else happens.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Carries out an effect; what it answers.
+pub(super) trait Act: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError> {}
+impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Act for A {}
+
+/// What was seen and what was lost, from `ready` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stats {
+    counts: Counts,
+    /// Operations of which nothing came through.
+    dropped: u64,
+    /// Records that were dropped, those of operations that were seen in part among them.
+    records_lost: u64,
+    /// Runs of programs that the kernel skipped; `None` where it does not count them.
+    missed: Option<u64>,
+}
+
+impl Stats {
+    pub(super) fn lost_anything(&self) -> bool {
+        self.dropped + self.records_lost + self.missed.unwrap_or(0) > 0
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { operations, unresolved, undecodable, .. } = self.counts;
+        let missed = self.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
+        let (dropped, records_lost, unresolved) = (self.dropped, self.records_lost, unresolved + undecodable);
+        write!(
+            f,
+            "stats: seen={operations} dropped={dropped} missed={missed} unresolved={unresolved} records_lost={records_lost}"
+        )
+    }
+}
+
+/// Takes the rings through the engine until it is time to end; prints what was seen and what was lost.
+///
+/// `ready` is said when a signal would already end it in order.
+pub(super) fn run(
+    mut probes: Probes,
+    rings: Rings,
+    engine: Engine,
+    duration: Option<Duration>,
+    ready: &str,
+    act: impl Act,
+) -> Result<Stats, AgentError> {
+    // What was lost before is no one's loss: nothing was shown yet.
+    let before = probes.losses()?;
+    probes.take_dirty()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
+    let counts = runtime.block_on(async {
+        let stream = Stream::new(rings).map_err(AgentError::Ring)?;
+        let signals = Signals::new()?;
+        note(ready);
+        let said = before.clone();
+        Pump { stream, engine, act, probes: &mut probes, losses_at: None, said, wait: Wait::Not }
+            .run(signals, duration)
+            .await
+    })?;
+    let losses = probes.losses()?;
+    let stats = Stats {
+        counts,
+        dropped: losses.operations - before.operations,
+        records_lost: losses.records() - before.records(),
+        missed: losses.missed.is_some().then(|| losses.runs() - before.runs()),
+    };
+    note(stats);
+    Ok(stats)
+}
+
+/// How to wait for the next records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// There are more.
+    Not,
+    /// There were some just now.
+    Doze,
+    /// Until the kernel wakes us.
+    Wake,
+}
+
+struct Pump<'a, A> {
+    stream: Stream,
+    engine: Engine,
+    act: A,
+    probes: &'a mut Probes,
+    /// When to look for losses.
+    losses_at: Option<Instant>,
+    /// Losses that were said.
+    said: Losses,
+    wait: Wait,
+}
+
+impl<A: Act> Pump<'_, A> {
+    async fn run(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
+        let mut end = std::pin::pin!(sleep_or_never(duration));
+        loop {
+            if self.wait == Wait::Doze {
+                // The thread sleeps, and not the task: who waits for the rings in the kernel would be woken.
+                thread::sleep(DOZE);
+            }
+            let deadline = self.engine.next_deadline_ns();
+            let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
+            let over = tokio::select! {
+                ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
+                () = sleep_or_never(wait) => false,
+                () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
+                () = sleep(LOOK) => false,
+                () = yield_or_never(self.wait != Wait::Wake) => false,
+                () = signals.next() => true,
+                () = &mut end => true,
+            };
+            if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_losses()? == Flow::End {
+                return Ok(self.engine.counts());
+            }
+            let due = deadline.is_some_and(|at| at <= boot_ns());
+            let flow = if due { self.step(Input::Deadline)? } else { Flow::On };
+            if flow == Flow::End || self.drain()? == Flow::End {
+                return Ok(self.engine.counts());
+            }
+            if over {
+                return self.finish();
+            }
+        }
+    }
+
+    /// At the end all that the rings can hold is still taken, but not what others keep adding.
+    fn finish(&mut self) -> Result<Counts, AgentError> {
+        for _ in 0..self.probes.ring_records() / BATCH + 2 {
+            if self.wait != Wait::Not || self.drain()? == Flow::End {
+                break;
+            }
+        }
+        self.say_losses()?;
+        Ok(self.engine.counts())
+    }
+
+    /// Takes what the rings hold now through the engine, at most a batch.
+    fn drain(&mut self) -> Result<Flow, AgentError> {
+        let turn = self.stream.turn(boot_ns());
+        self.wait = match (turn.more, turn.records.is_empty()) {
+            (true, _) => Wait::Not,
+            (false, false) => Wait::Doze,
+            (false, true) => Wait::Wake,
+        };
+        if !turn.records.is_empty() {
+            self.losses_at.get_or_insert_with(|| Instant::now() + LOSSES_AFTER);
+        }
+        for record in turn.records {
+            if self.step(Input::Record(&record))? == Flow::End {
+                return Ok(Flow::End);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn say_losses(&mut self) -> Result<Flow, AgentError> {
+        self.losses_at = None;
+        let losses = self.probes.losses()?;
+        if losses == self.said {
+            return Ok(Flow::On);
+        }
+        let dirty = self.probes.take_dirty()?;
+        let gap = losses.gap_since(&self.said, dirty);
+        self.said = losses;
+        let Some(gap) = gap else { return Ok(Flow::On) };
+        note(loss(&gap));
+        self.step(Input::Loss(gap))
+    }
+
+    /// One input, and what its effects answer.
+    fn step(&mut self, input: Input<'_>) -> Result<Flow, AgentError> {
+        let mut effects = VecDeque::from(self.engine.step(input, boot_ns()));
+        while let Some(effect) = effects.pop_front() {
+            let (flow, answer) = (self.act)(effect)?;
+            if flow == Flow::End {
+                return Ok(Flow::End);
+            }
+            if let Some(answer) = answer {
+                effects.extend(self.engine.step(answer, boot_ns()));
+            }
+        }
+        Ok(Flow::On)
+    }
+}
+
+/// A loss as a line for people.
+fn loss(gap: &Gap) -> String {
+    let records: u64 = gap.dropped.iter().map(|one| one.records).sum();
+    let by_hook: Vec<String> =
+        gap.dropped.iter().map(|one| format!("{} {}: {}", one.hook, one.reason, one.records)).collect();
+    let dropped = (records > 0).then(|| format!("{records} records were dropped ({})", by_hook.join(", ")));
+    let missed = (gap.missed > 0).then(|| format!("the kernel skipped {} runs of programs", gap.missed));
+    let full = gap.dropped.iter().any(|one| one.reason == "ring_full");
+    let remedy = if full { "; a larger --ring-size helps" } else { "" };
+    format!("loss: {}{remedy}", dropped.into_iter().chain(missed).collect::<Vec<_>>().join(", and "))
+}
+
+async fn sleep_or_never(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => future::pending().await,
+    }
+}
+
+async fn yield_or_never(now: bool) {
+    if now { yield_now().await } else { future::pending().await }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, AgentError> {
+        let listen = |kind| signal(kind).map_err(AgentError::Signals);
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What was lost on the way to the agent: the programs' own counters, the kernel's counts of programs that it skipped, and
+//! the namespaces that lost facts were about.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, MapError, PerCpuArray},
+};
+use tracer_common::hook::reason;
+
+use super::{
+    hooks::HOOKS,
+    load::{Attached, ProbeError},
+};
+use crate::operation::{Dropped, Gap, Namespace};
+
+/// The names of `tracer_common::hook::reason`, by number.
+const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "list_too_long"];
+
+/// The key of the map of namespaces that lost facts; all zero stands for every namespace.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct DirtyKey {
+    id: u64,
+    inum: u64,
+}
+
+// SAFETY: two integers, without padding.
+unsafe impl Pod for DirtyKey {}
+
+/// Counted since the programs were attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records that were dropped, by hook and reason, only those that are not 0.
+    pub dropped: Vec<Dropped>,
+    /// Operations of which no record at all came through.
+    pub operations: u64,
+    /// Runs that the kernel skipped, by hook; `None` where it does not count them (before 5.12; kprobes: later).
+    pub missed: Option<Vec<u64>>,
+}
+
+impl Losses {
+    /// Records that were dropped.
+    pub fn records(&self) -> u64 {
+        self.dropped.iter().map(|dropped| dropped.records).sum()
+    }
+
+    /// Runs that were skipped, as far as they are counted.
+    pub fn runs(&self) -> u64 {
+        self.missed.iter().flatten().sum()
+    }
+
+    /// What was lost since `before`; `None` when nothing was. `namespaces` are those that lost facts were about.
+    pub fn gap_since(&self, before: &Self, namespaces: Option<Vec<Namespace>>) -> Option<Gap> {
+        let was = |one: &Dropped| {
+            let same = |other: &&Dropped| (other.hook, other.reason) == (one.hook, one.reason);
+            before.dropped.iter().find(same).map_or(0, |other| other.records)
+        };
+        let dropped: Vec<Dropped> = self
+            .dropped
+            .iter()
+            .map(|one| Dropped { records: one.records - was(one), ..*one })
+            .filter(|one| one.records > 0)
+            .collect();
+        let missed = self.runs() - before.runs();
+        if dropped.is_empty() && missed == 0 {
+            return None;
+        }
+        // Nobody knows what a program that was skipped would have said.
+        let in_tables = |losses: &Self| -> u64 {
+            let runs = losses.missed.as_deref().unwrap_or_default();
+            HOOKS.iter().filter(|hook| hook.in_section()).filter_map(|hook| runs.get(hook.number as usize)).sum()
+        };
+        let namespaces = namespaces.filter(|_| in_tables(self) == in_tables(before));
+        Some(Gap { dropped, missed, namespaces })
+    }
+}
+
+/// Reads the counters.
+pub(super) fn read(ebpf: &Ebpf, attached: &[Attached]) -> Result<Losses, ProbeError> {
+    let drops = per_cpu(ebpf, "DROPS")?;
+    let mut dropped = Vec::new();
+    for hook in &HOOKS {
+        for (number, reason) in (0..reason::COUNT).zip(REASONS) {
+            let records = sum(&drops, "DROPS", hook.number * reason::COUNT + number)?;
+            if records > 0 {
+                dropped.push(Dropped { hook: hook.name(), reason, records });
+            }
+        }
+    }
+    let operations = sum(&per_cpu(ebpf, "LOST")?, "LOST", 0)?;
+    Ok(Losses { dropped, operations, missed: missed(ebpf, attached) })
+}
+
+/// Takes the namespaces out that lost facts were about; `None` when it may be any.
+pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, ProbeError> {
+    let name = "DIRTY";
+    let map = ebpf.map_mut(name).ok_or(ProbeError::NoSymbol(name))?;
+    let mut dirty: HashMap<_, DirtyKey, u64> =
+        HashMap::try_from(map).map_err(|source| ProbeError::Map { name, source })?;
+    let keys: Vec<DirtyKey> =
+        dirty.keys().collect::<Result<_, _>>().map_err(|source| ProbeError::Map { name, source })?;
+    for key in &keys {
+        // Gone already is as good.
+        let _ = dirty.remove(key);
+    }
+    if keys.iter().any(|key| key.id == 0 && key.inum == 0) {
+        return Ok(None);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "inode numbers of namespaces have 32 bits")]
+    let namespaces = keys.iter().map(|key| Namespace { inum: key.inum as u32, id: key.id }).collect();
+    Ok(Some(namespaces))
+}
+
+/// The kernel's counts of skipped runs, from each program's fdinfo (`recursion_misses`, 5.12 and newer), by hook.
+fn missed(ebpf: &Ebpf, attached: &[Attached]) -> Option<Vec<u64>> {
+    let mut missed = vec![0; HOOKS.len()];
+    for one in attached {
+        for program in one.programs() {
+            let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+            let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd.to_string())).ok()?;
+            let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            missed[one.hook.number as usize] += line.trim().parse::<u64>().ok()?;
+        }
+    }
+    Some(missed)
+}
+
+fn per_cpu<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<PerCpuArray<&'a aya::maps::MapData, u64>, ProbeError> {
+    let map = ebpf.map(name).ok_or(ProbeError::NoSymbol(name))?;
+    PerCpuArray::try_from(map).map_err(|source| ProbeError::Map { name, source })
+}
+
+fn sum(map: &PerCpuArray<&aya::maps::MapData, u64>, name: &'static str, index: u32) -> Result<u64, ProbeError> {
+    let counts = map.get(&index, 0).map_err(|source: MapError| ProbeError::Map { name, source })?;
+    Ok(counts.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn losses(records: u64, runs: [u64; 2]) -> Losses {
+        let dropped = Dropped { hook: HOOKS[0].name(), reason: REASONS[0], records };
+        let mut missed = vec![0; HOOKS.len()];
+        // One hook that runs inside sections and one that does not.
+        (missed[0], missed[HOOKS.len() - 1]) = (runs[0], runs[1]);
+        Losses { dropped: vec![dropped], operations: 0, missed: Some(missed) }
+    }
+
+    #[test]
+    fn a_gap_is_what_was_lost_since() {
+        let namespaces = Some(vec![Namespace { inum: 4, id: 5 }]);
+        assert_eq!(losses(3, [0, 0]).gap_since(&losses(3, [0, 0]), namespaces.clone()), None);
+        let gap = losses(5, [0, 1]).gap_since(&losses(3, [0, 0]), namespaces.clone()).unwrap();
+        assert_eq!((gap.dropped[0].records, gap.missed, gap.namespaces), (2, 1, namespaces.clone()));
+        let gap = losses(3, [1, 0]).gap_since(&losses(3, [0, 0]), namespaces).unwrap();
+        assert_eq!((gap.dropped.len(), gap.missed, gap.namespaces), (0, 1, None), "any table may be wrong");
+    }
+}
