@@ -35,7 +35,7 @@ fn wire_mount(path: &[u8], root: &[u8], source: &[u8]) -> fact::Mount {
 
 fn attach() -> Vec<u8> {
     let mount = wire_mount(b"data\0srv\0", b"", b"/dev/sda1\0");
-    let fact = fact::MountFact { header: header(kind::ATTACH), mount };
+    let fact = MountFact { header: header(kind::ATTACH), mount };
     record(&fact, b"data\0srv\0/dev/sda1\0")
 }
 
@@ -63,7 +63,7 @@ fn an_attach_is_read() {
 fn the_new_flag_word_wins_where_the_kernel_has_it() {
     let mut mount = wire_mount(b"", b"", b"");
     mount.t_flags = 0;
-    let fact = fact::MountFact { header: header(kind::MOVE), mount };
+    let fact = MountFact { header: header(kind::MOVE), mount };
     let (role, mount) = mount_in(&record(&fact, b""));
     assert_eq!((role, mount.unbindable), (Role::Move, false));
 }
@@ -72,7 +72,7 @@ fn the_new_flag_word_wins_where_the_kernel_has_it() {
 fn a_walk_that_was_cut_has_a_reason() {
     let mut mount = wire_mount(b"", b"", b"");
     mount.path.status = walk::TOO_DEEP;
-    let fact = fact::MountFact { header: header(kind::DETACH), mount };
+    let fact = MountFact { header: header(kind::DETACH), mount };
     let (role, mount) = mount_in(&record(&fact, b""));
     assert_eq!((role, mount.path), (Role::Detach, Err(PathGap::TooDeep)));
 }
@@ -102,14 +102,14 @@ fn a_descriptor_is_no_error() {
 
 #[test]
 fn a_target_is_read_with_its_call() {
-    let fact = fact::MountFact { header: header(kind::TARGET), mount: wire_mount(b"mnt\0", b"", b"") };
+    let fact = MountFact { header: header(kind::TARGET), mount: wire_mount(b"mnt\0", b"", b"") };
     let Fact::Target(call, mount) = decode(&record(&fact, b"mnt\0")).unwrap() else { panic!("not a target") };
     assert_eq!((call.start_ns, mount.path.unwrap()), (7, b"/mnt".to_vec()));
 }
 
 #[test]
 fn namespaces_begin_and_end() {
-    let mut fact = fact::NamespaceFact::new_zeroed();
+    let mut fact = NamespaceFact::new_zeroed();
     (fact.header, fact.id, fact.inum, fact.mounts) = (header(kind::NAMESPACE_MADE), 9, 4, 42);
     (fact.from_id, fact.from_inum) = (1, 3);
     let Fact::NamespaceMade { change, .. } = decode(&record(&fact, b"")).unwrap() else { panic!("no birth") };
@@ -133,7 +133,7 @@ fn what_cannot_be_read_is_named() {
     unknown[0..2].copy_from_slice(&77u16.to_ne_bytes());
     assert_eq!(decode(&unknown).unwrap_err(), DecodeError::Kind(77), "a kind from the future");
     let mount = wire_mount(&[b'x'; 200], b"", b"");
-    let fact = fact::MountFact { header: header(kind::ATTACH), mount };
+    let fact = MountFact { header: header(kind::ATTACH), mount };
     assert_eq!(decode(&record(&fact, b"x")).unwrap_err(), DecodeError::Tail, "a path longer than the tail");
     let mut end = fact::CallEnd::new_zeroed();
     (end.header, end.syscall) = (header(kind::CALL_END), 9);

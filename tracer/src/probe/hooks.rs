@@ -58,7 +58,8 @@ impl Candidate {
             (At::Entry, Method::Fentry) => "fentry",
             (At::Exit { .. }, Method::Fentry) => "fexit",
             (At::Entry, Method::Kprobe) => "kprobe",
-            (At::Exit { .. }, Method::Kprobe) => "kretprobe",
+            (At::Exit { save: Some(_) }, Method::Kprobe) => "kprobe+kretprobe",
+            (At::Exit { save: None }, Method::Kprobe) => "kretprobe",
             (At::Tracepoint, _) => "tp_btf",
         }
     }
