@@ -44,7 +44,10 @@ fn print(command: Command) -> ExitCode {
 
 fn page(command: Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command).manual("mount-tracer").render(&mut page)?;
+    Man::new(command)
+        .source(concat!("mount-tracer ", env!("CARGO_PKG_VERSION")))
+        .manual("mount-tracer")
+        .render(&mut page)?;
     Ok(page)
 }
 

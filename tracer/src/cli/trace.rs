@@ -2,20 +2,27 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::ValueEnum;
 use jiff::SignedDuration;
 
+use super::{
+    EXIT_USAGE,
+    look::{self, Output},
+};
 use crate::{
     agent::{self, AgentError},
     operation::Op,
+    output::{
+        columns,
+        say::{line, note},
+        table::Look,
+    },
 };
 
 /// Flags of `trace`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print: a table for people, or one JSON object per line (docs/events.md)
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    look: look::Args,
     /// End after this long: 10s, 500ms, 1m30s, or a number of seconds
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
@@ -35,21 +42,15 @@ pub struct Args {
     event: Vec<&'static str>,
 }
 
-/// How operations are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Columns as wide as the terminal, one line for each mount that changed.
-    #[default]
-    Table,
-    /// One object per line.
-    Json,
-}
-
 /// What `trace` shows and when it ends.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How to print.
     pub output: Output,
+    /// What a table looks like.
+    pub look: Look,
+    /// Whether a table has a head.
+    pub headers: bool,
     /// When to end.
     pub duration: Option<Duration>,
     /// After how many operations to end.
@@ -62,8 +63,21 @@ pub struct Settings {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
+    if args.look.list_columns {
+        columns::list().iter().for_each(line);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = match args.look.validated() {
+        Ok(look) => look,
+        Err(why) => {
+            note(format_args!("mount-tracer: {why}"));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let settings = Settings {
-        output: args.output,
+        output: args.look.output,
+        look,
+        headers: !args.look.no_headers,
         duration: args.duration,
         count: args.count,
         mntns: args.mntns.clone(),

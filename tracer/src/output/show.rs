@@ -7,7 +7,7 @@ use super::{
     table::Table,
 };
 use crate::{
-    cli::trace::{Output, Settings},
+    cli::{look::Output, trace::Settings},
     operation::Operation,
 };
 
@@ -32,15 +32,15 @@ pub struct Show {
 impl Show {
     /// For a terminal of `width` columns, or for a file or a pipe.
     pub fn new(settings: Settings, origin: Origin, width: Option<usize>) -> Self {
-        let table = Table::new(width, origin.clock);
+        let table = Table::new(&settings.look, width, origin.clock);
         Self { settings, origin, table, shown: 0, out: io::LineWriter::new(io::stdout()) }
     }
 
     /// What stands above the first operation.
     pub fn head(&mut self) -> io::Result<Flow> {
         match self.settings.output {
-            Output::Table => self.print(&[self.table.head()]),
-            Output::Json => Ok(Flow::On),
+            Output::Table | Output::Wide if self.settings.headers => self.print(&[self.table.head()]),
+            _ => Ok(Flow::On),
         }
     }
 
@@ -50,7 +50,7 @@ impl Show {
             return Ok(Flow::On);
         }
         let lines = match self.settings.output {
-            Output::Table => self.table.lines(operation),
+            Output::Table | Output::Wide => self.table.lines(operation),
             Output::Json => vec![json::operation(&self.origin, seq, operation).to_string()],
         };
         self.shown += 1;
