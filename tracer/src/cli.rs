@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod check;
 pub mod completions;
+pub mod filter;
 pub mod look;
 pub mod man;
 mod nearest;

@@ -4,6 +4,7 @@ pub mod colour;
 pub mod columns;
 pub mod cut;
 pub mod escape;
+pub mod filter;
 pub mod flags;
 pub mod json;
 pub mod say;

@@ -5,14 +5,14 @@ use std::{process::ExitCode, time::Duration};
 use jiff::SignedDuration;
 
 use super::{
-    EXIT_USAGE,
+    EXIT_USAGE, filter,
     look::{self, Output},
 };
 use crate::{
     agent::{self, AgentError},
-    operation::Op,
     output::{
         columns,
+        filter::Filter,
         say::{line, note},
         table::Look,
     },
@@ -20,13 +20,14 @@ use crate::{
 
 /// Flags of `trace`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = filter::HELP)]
 pub struct Args {
     #[command(flatten)]
     look: look::Args,
     /// End after this long: 10s, 500ms, 1m30s, or a number of seconds
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// End after this many operations were shown
+    /// End after this many operations were shown; a gap counts when --event names it
     #[arg(long, value_parser = count)]
     count: Option<u64>,
     #[command(flatten)]
@@ -34,12 +35,8 @@ pub struct Args {
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
-    /// Only operations that touch these mount namespaces, by inode number as in /proc/PID/ns/mnt
-    #[arg(long, value_delimiter = ',', value_name = "INODE", value_parser = inode)]
-    mntns: Vec<u32>,
-    /// Only these kinds of operation: mount, bind, umount, ...
-    #[arg(short, long, value_delimiter = ',', value_parser = event)]
-    event: Vec<&'static str>,
+    #[command(flatten)]
+    filter: filter::Args,
 }
 
 /// What `trace` shows and when it ends.
@@ -55,10 +52,8 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// After how many operations to end.
     pub count: Option<u64>,
-    /// Namespaces to show; all when empty.
-    pub mntns: Vec<u32>,
-    /// Kinds to show, by name; all when empty.
-    pub events: Vec<&'static str>,
+    /// Which operations to show.
+    pub filter: Filter,
 }
 
 /// Runs it.
@@ -67,8 +62,8 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         columns::list().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     }
-    let look = match args.look.validated() {
-        Ok(look) => look,
+    let (look, filter) = match args.look.validated().and_then(|look| Ok((look, args.filter.validated()?))) {
+        Ok(validated) => validated,
         Err(why) => {
             note(format_args!("mount-tracer: {why}"));
             return Ok(ExitCode::from(EXIT_USAGE));
@@ -80,8 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         headers: !args.look.no_headers,
         duration: args.duration,
         count: args.count,
-        mntns: args.mntns.clone(),
-        events: args.event.clone(),
+        filter,
     };
     match super::probes::attach(args.probes, false) {
         Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss),
@@ -91,17 +85,6 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
 
 fn count(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number from 1 on".to_owned())
-}
-
-fn inode(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "write the number that `readlink /proc/PID/ns/mnt` shows in brackets".to_owned())
-}
-
-fn event(text: &str) -> Result<&'static str, String> {
-    match Op::ALL.iter().map(|op| op.name()).find(|name| *name == text) {
-        Some(name) => Ok(name),
-        None => Err(format!("write one of {}", Op::ALL.iter().map(|op| op.name()).collect::<Vec<_>>().join(", "))),
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -127,11 +110,5 @@ mod tests {
         for wrong in ["0", "-5s", "soon", ""] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_unknown_event_lists_the_known_ones() {
-        assert!(event("mounts").unwrap_err().contains("mount, bind"));
-        assert_eq!(event("umount").unwrap(), "umount");
     }
 }

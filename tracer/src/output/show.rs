@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write as _};
 
 use super::{
+    filter::Verdict,
     json::{self, Origin},
     table::Table,
 };
@@ -46,14 +47,15 @@ impl Show {
 
     /// Prints an operation, unless it is filtered.
     pub fn operation(&mut self, seq: u64, operation: &Operation) -> io::Result<Flow> {
-        if !self.wants(operation) {
+        let verdict = self.settings.filter.verdict(operation);
+        if verdict == Verdict::Hidden {
             return Ok(Flow::On);
         }
         let lines = match self.settings.output {
             Output::Table | Output::Wide => self.table.lines(operation),
             Output::Json => vec![json::operation(&self.origin, seq, operation).to_string()],
         };
-        self.shown += 1;
+        self.shown += u64::from(verdict == Verdict::Wanted);
         if self.print(&lines)? == Flow::End || self.settings.count == Some(self.shown) {
             return Ok(Flow::End);
         }
@@ -70,19 +72,4 @@ impl Show {
         }
         Ok(Flow::On)
     }
-
-    fn wants(&self, operation: &Operation) -> bool {
-        let Settings { mntns, events, .. } = &self.settings;
-        (events.is_empty() || events.contains(&operation.op.name()))
-            && (mntns.is_empty() || namespaces(operation).any(|inum| mntns.contains(&inum)))
-    }
-}
-
-/// The namespaces that an operation touches: where its effects and its target are, and where it was called.
-fn namespaces(operation: &Operation) -> impl Iterator<Item = u32> {
-    let effects = operation.effects.as_deref().unwrap_or_default().iter().map(|effect| &effect.mount);
-    let target = operation.call.as_ref().and_then(|call| call.target.as_ref());
-    let touched = effects.chain(target).filter_map(|mount| mount.namespace);
-    let actor = operation.actor.as_ref().and_then(|actor| actor.namespace);
-    touched.chain(actor).map(|namespace| namespace.inum)
 }
