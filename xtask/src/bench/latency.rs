@@ -1,4 +1,5 @@
-//! PURE: from what a consumer read, and when, to how late each call was known. Three tools say it in three ways.
+//! Pure functions from what a consumer read, and when, to how late each call was known. Three tools say it in three
+//! ways.
 
 use serde_json::Value;
 

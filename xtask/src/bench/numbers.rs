@@ -1,5 +1,5 @@
-//! PURE: the statistics. Medians, because machines are shared and one slow moment must not count; ratios of what was
-//! measured in the same round, because the machine's speed drifts from round to round.
+//! The statistics, as pure functions. Medians, because machines are shared and one slow moment must not count; ratios
+//! of what was measured in the same round, because the machine's speed drifts from round to round.
 
 /// The middle value, or the mean of the two in the middle.
 pub(super) fn median(values: &[f64]) -> Option<f64> {

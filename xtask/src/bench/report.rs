@@ -1,4 +1,4 @@
-//! PURE: from measurements to figures, from figures to a table that is read at 100 columns. Ratios are medians of what
+//! From measurements to figures, from figures to a table that is read at 100 columns. Ratios are medians of what
 //! each round says; the absolute figures come from an emulated processor and say so.
 
 use anyhow::{Context as _, Result};

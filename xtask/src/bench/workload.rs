@@ -1,5 +1,5 @@
-//! The work that is measured, as a process of its own: calls something that has nothing to do with mounts, mounts a tmpfs
-//! and unmounts it again, with pauses and then back to back. Prints its stamps as JSON.
+//! The work that is measured, as a process of its own: calls something that has nothing to do with mounts, mounts a
+//! tmpfs and unmounts it again, with pauses and then back to back. Prints its stamps as JSON.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
