@@ -1,5 +1,5 @@
 //! The part of the bench that runs in the guest: rounds, each with every watcher in turn, then an idle tracer. Prints
-//! all that was measured as one line of JSON and judges nothing.
+//! what was measured as lines of JSON and judges nothing.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::ground::{self, Ground};
 use super::latency::{self, Line};
-use super::record::{Absent, Idle, Measurement, Run, Watcher, Work};
+use super::record::{Absent, Idle, Measurement, Place, Said, Watcher, Work};
 use super::watch::Watching;
 use super::{idle, numbers, workload};
 
@@ -38,51 +38,52 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let ground = ground::prepare()?;
     ground::pin(ground::WATCHER_CPU)?;
-    let mut bench = Turns { options, ground, measurements: Vec::new(), absent: Vec::new() };
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    say(&Said::Ground(Place { release, mounts: ground.mounts }))?;
+    let mut bench = Turns { options, ground, absent: Vec::new() };
     if let Some(why) = &options.no_mountsnoop {
-        bench.absent.push(Absent { watcher: Watcher::Mountsnoop, why: why.clone() });
+        bench.give_up(Watcher::Mountsnoop, why.clone())?;
     }
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
         bench.round(round)?;
     }
     eprintln!("idle for half a minute");
-    let idle = idle()?;
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mounts = bench.ground.mounts;
-    let run = Run { release, mounts, measurements: bench.measurements, absent: bench.absent, idle };
-    println!("{}", serde_json::to_string(&run).context("writing what was measured as JSON")?);
+    say(&Said::Idle(idle()?))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the rounds have brought so far.
+fn say(said: &Said) -> Result<()> {
+    println!("{}", serde_json::to_string(said).context("writing what was measured as JSON")?);
+    Ok(())
+}
+
+/// What holds from round to round.
 struct Turns<'a> {
     options: &'a Options,
     ground: Ground,
-    measurements: Vec<Measurement>,
-    absent: Vec<Absent>,
+    absent: Vec<Watcher>,
 }
 
 impl Turns<'_> {
     fn round(&mut self, round: usize) -> Result<()> {
         for watcher in numbers::rotated(&Watcher::ALL, round) {
-            if self.absent.iter().any(|absent| absent.watcher == watcher) {
+            if self.absent.contains(&watcher) {
                 continue;
             }
             match self.turn(watcher, round) {
-                Ok(measurement) => self.measurements.push(measurement),
+                Ok(measurement) => say(&Said::Measured(measurement))?,
                 // The peer may not run on this kernel; all else must.
-                Err(error) if watcher == Watcher::Mountsnoop => self.give_up(watcher, &error),
+                Err(error) if watcher == Watcher::Mountsnoop => self.give_up(watcher, format!("{error:#}"))?,
                 Err(error) => return Err(error).with_context(|| format!("`{}`", watcher.name())),
             }
         }
         Ok(())
     }
 
-    /// Rounds that had it count no more than those that lack it.
-    fn give_up(&mut self, watcher: Watcher, error: &anyhow::Error) {
-        self.measurements.retain(|measurement| measurement.watcher != watcher);
-        self.absent.push(Absent { watcher, why: format!("{error:#}") });
+    fn give_up(&mut self, watcher: Watcher, why: String) -> Result<()> {
+        self.absent.push(watcher);
+        say(&Said::Absent(Absent { watcher, why }))
     }
 
     /// One watcher, one workload.

@@ -66,7 +66,7 @@ fn curves(area: &Area<'_>, run: &Run) -> Result<()> {
     let least = all.iter().filter_map(|(_, seen)| seen.iter().copied().find(|value| *value > 0.0)).fold(1e9, f64::min);
     let most = all.iter().filter_map(|(_, seen)| percentile(seen, SHOWN_PERCENT)).fold(0.0, f64::max);
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("How late is a mount known? Linux {}", run.release), (FONT, 22))
+        .caption(format!("How late is a mount known? Linux {}", run.place.release), (FONT, 22))
         .margin(16)
         .x_label_area_size(48)
         .y_label_area_size(64)

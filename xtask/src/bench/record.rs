@@ -1,5 +1,7 @@
-//! What the guest measured and the host tells: plain data, as JSON on the way between them.
+//! What the guest measured and the host tells: plain data, as lines of JSON on the way between them. The guest says each
+//! thing when it knows it, because all of it at the end is more than it gets out before it goes down.
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 /// Who looks on while the workload works.
@@ -33,16 +35,49 @@ impl Watcher {
     }
 }
 
-/// A whole run in one guest.
+/// One line of the guest.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Run {
+pub(super) enum Said {
+    Ground(Place),
+    Measured(Measurement),
+    Absent(Absent),
+    Idle(Idle),
+}
+
+/// Where the run took place.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Place {
     /// As `uname -r` says it.
     pub(super) release: String,
     /// In the workload's mount namespace.
     pub(super) mounts: usize,
+}
+
+/// A whole run in one guest.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) place: Place,
     pub(super) measurements: Vec<Measurement>,
     pub(super) absent: Vec<Absent>,
     pub(super) idle: Idle,
+}
+
+impl Run {
+    /// From the guest's lines. A watcher that gave up in a later round has no figures of earlier ones either.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let (mut place, mut idle, mut measurements, mut absent) = (None, None, Vec::new(), Vec::<Absent>::new());
+        for line in text.lines() {
+            match serde_json::from_str(line).context("a line of the guest is not what it should be")? {
+                Said::Ground(it) => place = Some(it),
+                Said::Measured(it) => measurements.push(it),
+                Said::Absent(it) => absent.push(it),
+                Said::Idle(it) => idle = Some(it),
+            }
+        }
+        measurements.retain(|one: &Measurement| absent.iter().all(|absent| absent.watcher != one.watcher));
+        let (place, idle) = place.zip(idle).context("the guest ended before it had said all")?;
+        Ok(Self { place, measurements, absent, idle })
+    }
 }
 
 /// One watcher in one round. Times in microseconds where the name says nothing else.
@@ -113,4 +148,40 @@ pub(super) struct Pair {
     pub(super) start: u64,
     pub(super) mounted: u64,
     pub(super) unmounted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(watcher: Watcher, round: usize) -> Said {
+        let (burst, paced, seen_burst, seen_paced) = Default::default();
+        Said::Measured(Measurement { watcher, round, burst, paced, getppid_ns: 1.0, seen_burst, seen_paced })
+    }
+
+    fn said(all: &[Said]) -> String {
+        all.iter().map(|said| serde_json::to_string(said).unwrap() + "\n").collect()
+    }
+
+    #[test]
+    fn who_gave_up_has_no_figures() {
+        let memory = Memory { anon: 1, file: 2, rings: 3 };
+        let text = said(&[
+            Said::Ground(Place { release: "6.1".to_owned(), mounts: 42 }),
+            measured(Watcher::Mountsnoop, 0),
+            measured(Watcher::Nobody, 0),
+            Said::Absent(Absent { watcher: Watcher::Mountsnoop, why: "gone".to_owned() }),
+            measured(Watcher::Nobody, 1),
+            Said::Idle(Idle { seconds: 30.0, ticks: 0, ticks_per_second: 100, switches: 0, memory }),
+        ]);
+        let run = Run::read(&text).unwrap();
+        assert_eq!(run.measurements.iter().map(|one| one.watcher).collect::<Vec<_>>(), [Watcher::Nobody; 2]);
+        assert_eq!((run.place.mounts, run.absent.len(), run.idle.memory), (42, 1, memory));
+    }
+
+    #[test]
+    fn half_a_run_is_none() {
+        assert!(Run::read(&said(&[measured(Watcher::Nobody, 0)])).is_err());
+        assert!(Run::read("{\"Measured\":{\"watch").is_err());
+    }
 }

@@ -170,7 +170,7 @@ fn head(run: &Run) -> Vec<String> {
     vec![
         format!(
             "{}, {} mounts, {rounds} rounds; us and ns are emulated, the ratios are what counts",
-            run.release, run.mounts
+            run.place.release, run.place.mounts
         ),
         columns("", "median", "p99", "ratio", "goal", "met"),
     ]
@@ -256,7 +256,7 @@ pub(super) fn closing_line(run: &Run, figures: &Figures) -> String {
     format!(
         "bench: kernel={} burst_ratio={burst_ratio:.3} paced_added_us={paced_added:.1} wake_floor_us={wake_floor:.1} \
          latency_ratio={latency_ratio:.2} idle_cpu_percent={idle_percent:.3} rss_kib={rss_kib}",
-        run.release
+        run.place.release
     )
 }
 
@@ -271,7 +271,7 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Absent, Idle, Memory};
+    use super::super::record::{Absent, Idle, Memory, Place};
     use super::*;
 
     fn measurement(watcher: Watcher, round: usize, pair: f64, seen: f64) -> Measurement {
@@ -294,8 +294,9 @@ mod tests {
         let memory = Memory { anon: 500, file: 1000, rings: 8000 };
         let idle = Idle { seconds: 30.0, ticks: 6, ticks_per_second: 100, switches: 3, memory };
         let measurements = [round(0, 1.0), round(1, 2.0), round(2, 1.0)].concat();
+        let place = Place { release: "6.1".to_owned(), mounts: 42 };
         let absent = vec![Absent { watcher: Watcher::Mountsnoop, why: "no\nBTF".to_owned() }];
-        Run { release: "6.1".to_owned(), mounts: 42, measurements, absent, idle }
+        Run { place, measurements, absent, idle }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     }
     progress.say(&format!("built; a guest with {} measures for some minutes", options.kernel));
     let text = measure(&options.kernel, command, files)?;
-    let run: Run = serde_json::from_slice(&text).context("reading what the guest measured")?;
+    let run = Run::read(&String::from_utf8_lossy(&text)).context("reading what the guest measured")?;
     show(&run, &text, &options.kernel)?;
     progress.say("done");
     Ok(ExitCode::SUCCESS)
@@ -86,10 +86,10 @@ fn show(run: &Run, raw: &[u8], kernel: &str) -> Result<()> {
     let figures = report::Figures::of(run)?;
     let dir = build::target_dir()?.join("bench");
     let path = |end: &str| dir.join(format!("trace-{kernel}.{end}"));
-    write(&path("json"), raw)?;
+    write(&path("jsonl"), raw)?;
     write(&path("svg"), plot::svg(run)?.as_bytes())?;
     println!("{}", report::table(run, &figures));
-    println!("plot: {}, measurements: {}", path("svg").display(), path("json").display());
+    println!("plot: {}, measurements: {}", path("svg").display(), path("jsonl").display());
     println!("{}", report::closing_line(run, &figures));
     Ok(())
 }
