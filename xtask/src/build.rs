@@ -16,6 +16,11 @@ pub(crate) fn guest_binaries() -> Result<Vec<PathBuf>> {
     cargo_executables(&["build", "--release", "--target", GUEST_TARGET, "-p", "tracer", "-p", "xtask"])
 }
 
+/// Builds the empty probe that benches compare with, for the guest.
+pub(crate) fn wake_floor() -> Result<Vec<PathBuf>> {
+    cargo_executables(&["build", "--release", "--target", GUEST_TARGET, "-p", "wake-floor"])
+}
+
 /// Builds `mount-tracer` for this machine, beside this program.
 pub(crate) fn native_binary() -> Result<()> {
     cargo_executables(&["build", "-p", "tracer"]).map(drop)

@@ -1,7 +1,9 @@
-//! The workshop of mount-tracer: set-up, guests, tests. It dispatches, nothing else; each subcommand is one file.
+//! The workshop of mount-tracer: set-up, guests, tests, benches. It dispatches, nothing else; each subcommand is one file.
 //!
 //! Nothing here is needed to build or to run mount-tracer.
 
+mod audit;
+mod bench;
 mod build;
 mod demo;
 mod guest;
@@ -33,6 +35,10 @@ enum Command {
     Test(test::Options),
     /// Show on one screen what mount-tracer does, in a guest or here
     Demo(demo::Options),
+    /// Measure what mount-tracer costs, beside the least that is possible and a peer
+    Bench(bench::Options),
+    /// Check what our dependencies bring along: bans, licences, sources, advisories
+    Audit(audit::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         Command::Vm(options) => vm::run(options),
         Command::Test(options) => Ok(test::run(&options)),
         Command::Demo(options) => demo::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Audit(options) => audit::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

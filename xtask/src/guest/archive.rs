@@ -31,6 +31,15 @@ pub(crate) struct Archive {
 impl Archive {
     /// The view with the small suites only, or with all; the indexes are fetched.
     pub(crate) fn open(all: bool) -> Result<Self> {
+        Self::with(&suites(all)?)
+    }
+
+    /// The view with one suite.
+    pub(crate) fn of_suite(suite: &str) -> Result<Self> {
+        Self::with(&sources::serving(&sources::codename()?)?.stanza(&[suite]))
+    }
+
+    fn with(suites: &str) -> Result<Self> {
         let archive = Self { root: host::guest_dir()?.join("apt") };
         for dir in ["state/lists/partial", "cache/archives/partial", "parts"] {
             let dir = archive.root.join(dir);
@@ -38,7 +47,7 @@ impl Archive {
         }
         archive.write("state/status", "")?;
         archive.write("apt.conf", &archive.configuration())?;
-        archive.write("parts/suites.sources", &suites(all)?)?;
+        archive.write("parts/suites.sources", suites)?;
         host::capture(archive.apt("apt-get").args(["-q", "update"]))
             .context("asking Debian's archive for its index")?;
         Ok(archive)

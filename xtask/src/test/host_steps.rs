@@ -9,7 +9,8 @@ use super::Report;
 use super::count::Count;
 use crate::{build, host};
 
-const EBPF_CRATE: &str = "tracer-ebpf";
+/// They build for their own target only, and are linted there.
+const EBPF_CRATES: [&str; 2] = ["tracer-ebpf", "wake-floor-ebpf"];
 const DENY: [&str; 3] = ["--", "-D", "warnings"];
 /// As aya-build sets it: aya-ebpf chooses its registers by it.
 const EBPF_FLAGS: &str = "--cfg=bpf_target_arch=\"x86_64\"";
@@ -17,13 +18,14 @@ const EBPF_FLAGS: &str = "--cfg=bpf_target_arch=\"x86_64\"";
 pub(super) fn run(report: &mut Report) {
     report.step("cargo fmt", || plain(&mut cargo(&["fmt", "--all", "--check"])?));
     report.step("cargo clippy", || {
-        let mut command = cargo(&["clippy", "--workspace", "--exclude", EBPF_CRATE, "--all-targets"])?;
-        plain(command.args(DENY))
+        plain(cargo(&["clippy", "--workspace", "--all-targets"])?.args(without_ebpf()).args(DENY))
     });
-    report.step("cargo clippy of the eBPF program", || plain(&mut ebpf_clippy()?));
-    report.step("cargo test", || {
-        unit_tests(&mut cargo(&["test", "--workspace", "--exclude", EBPF_CRATE, "--no-fail-fast"])?)
-    });
+    report.step("cargo clippy of the eBPF programs", || plain(&mut ebpf_clippy()?));
+    report.step("cargo test", || unit_tests(cargo(&["test", "--workspace", "--no-fail-fast"])?.args(without_ebpf())));
+}
+
+fn without_ebpf() -> impl Iterator<Item = &'static str> {
+    EBPF_CRATES.iter().flat_map(|name| ["--exclude", name])
 }
 
 fn cargo(arguments: &[&str]) -> Result<Command> {
@@ -38,8 +40,8 @@ fn plain(command: &mut Command) -> Result<Count> {
 }
 
 fn ebpf_clippy() -> Result<Command> {
-    let mut command = cargo(&["clippy", "-p", EBPF_CRATE, "--target", "bpfel-unknown-none", "-Z", "build-std=core"])?;
-    command.args(DENY);
+    let mut command = cargo(&["clippy", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])?;
+    command.args(EBPF_CRATES.iter().flat_map(|name| ["-p", name])).args(DENY);
     // `core` from source and the target are nightly features; the pinned toolchain takes them with this.
     command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", EBPF_FLAGS);
     command.env("CARGO_TARGET_DIR", build::target_dir()?.join("ebpf-clippy"));
