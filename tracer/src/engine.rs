@@ -6,6 +6,7 @@
 use crate::{
     assemble::{Assemble, Assembled},
     decode::{DecodeError, Fact, decode},
+    host::Facts,
     limit::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
@@ -19,6 +20,8 @@ use crate::{
 pub enum Input<'a> {
     /// A record of the ring.
     Record(&'a [u8]),
+    /// What the node says of a volume: the answer to [`Order::LookUp`].
+    LookedUp(Ticket, Box<Facts>),
     /// What the node says of a cgroup and a disk: the answer to [`Order::Inspect`].
     Inspected(Ticket, Box<Inspected>),
     /// How a write ended: the answer to [`Order::Write`].
@@ -104,6 +107,7 @@ impl Engine {
                     Err(error) => self.undecodable(error),
                 }
             }
+            Input::LookedUp(ticket, facts) => self.limit(|limiter| limiter.looked_up(ticket, *facts, now_ns)),
             Input::Inspected(ticket, inspected) => self.limit(|limiter| limiter.inspected(ticket, &inspected, now_ns)),
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
             Input::Loss(gap) => {

@@ -19,9 +19,9 @@ struct Waits {
 
 impl Waiting {
     /// Lets a volume wait from `now_ns` on; gives it back when there is no room.
-    pub fn push(&mut self, sighting: Sighting, now_ns: u64) -> Result<(), Sighting> {
+    pub fn push(&mut self, sighting: Sighting, now_ns: u64) -> Result<(), Box<Sighting>> {
         if self.volumes.len() >= MAX_WAITING {
-            return Err(sighting);
+            return Err(Box::new(sighting));
         }
         self.volumes.push(Waits { since_ns: now_ns, sighting });
         Ok(())
@@ -63,9 +63,12 @@ mod tests {
             kind: EffectKind::Attach,
             pod_uid: PodUid::parse(pod).unwrap(),
             volume: "pvc-1".to_owned(),
+            plugin: None,
+            fstype: None,
             path: path.as_bytes().to_vec(),
             dev: Dev { major: 259, minor: 0 },
             end_ns: 0,
+            facts: None,
         }
     }
 

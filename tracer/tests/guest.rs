@@ -23,6 +23,7 @@ mod guest {
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod matches;
     pub(crate) mod names;
     pub(crate) mod operations;
     pub(crate) mod policies;
@@ -40,7 +41,9 @@ mod guest {
     pub(crate) mod trial;
 }
 
-use guest::{actor, burst, check, failures, flags, ground, limits, names, operations, policies, propagation, refusals};
+use guest::{
+    actor, burst, check, failures, flags, ground, limits, matches, names, operations, policies, propagation, refusals,
+};
 
 fn main() -> ExitCode {
     if actor::is_actor() {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         flags::trials(),
         burst::trials(),
         limits::trials(),
+        matches::trials(),
         refusals::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());

@@ -16,11 +16,12 @@ use super::{
     decide::{Decision, Outcome, Question, Reason, Verdict, decide, without_pod},
     ledger::{Key, Ledger},
     order::{Found, Inspected, Order, Ticket, Written},
-    policy::{Policy, VolumeRef},
+    policy::{Choice, Policy, VolumeRef},
 };
 use crate::{
     clock::Clock,
     correlate::{Kubelet, Sighting, sightings},
+    host::Facts,
     operation::{EffectKind, Operation},
     pods::{PodCgroup, PodUid, cgroup_path::pod_of},
     waiting::Waiting,
@@ -60,6 +61,8 @@ pub struct Limiter {
     pods: BTreeMap<PodUid, PodCgroup>,
     waiting: Waiting,
     ledger: Ledger,
+    /// Volumes that the node was asked about, and will be decided when it has answered.
+    lookups: HashMap<Ticket, Sighting>,
     attempts: HashMap<Ticket, Attempt>,
     tickets: Ticket,
 }
@@ -74,6 +77,7 @@ impl Limiter {
             pods: pods.into_iter().collect(),
             waiting: Waiting::default(),
             ledger: Ledger::default(),
+            lookups: HashMap::new(),
             attempts: HashMap::new(),
             tickets: 0,
         }
@@ -118,10 +122,17 @@ impl Limiter {
     /// A volume is not used there any more: what was still to be done for it is not.
     fn unmounted(&mut self, path: &[u8]) -> Vec<Order> {
         self.waiting.forget(path);
+        self.lookups.retain(|_, sighting| sighting.path != path);
         self.attempts
             .extract_if(|_, attempt| attempt.sighting.path == path)
             .map(|(ticket, _)| Order::Close(ticket))
             .collect()
+    }
+
+    /// The node has answered an [`Order::LookUp`].
+    pub fn looked_up(&mut self, ticket: Ticket, facts: Facts, now_ns: u64) -> Vec<Order> {
+        let Some(sighting) = self.lookups.remove(&ticket) else { return Vec::new() };
+        self.begin(Sighting { facts: Some(facts), ..sighting }, now_ns)
     }
 
     /// The node has answered an [`Order::Inspect`].
@@ -205,8 +216,10 @@ impl Limiter {
     }
 
     fn begin(&mut self, sighting: Sighting, now_ns: u64) -> Vec<Order> {
-        if self.rule(&sighting).is_none() {
-            return Vec::new();
+        match self.choose(&sighting) {
+            Choice::Nothing => return Vec::new(),
+            Choice::Ask => return vec![self.look_up(sighting)],
+            Choice::Rule(..) => {}
         }
         match self.pods.get(&sighting.pod_uid).cloned() {
             Some(cgroup) => self.attempt(sighting, cgroup, None, None).into_iter().collect(),
@@ -225,9 +238,21 @@ impl Limiter {
         }
     }
 
+    fn look_up(&mut self, sighting: Sighting) -> Order {
+        self.tickets += 1;
+        self.lookups.insert(self.tickets, sighting.clone());
+        Order::LookUp { ticket: self.tickets, sighting: Box::new(sighting) }
+    }
+
+    fn choose(&self, sighting: &Sighting) -> Choice<'_> {
+        self.policy.choose(&volume_ref(sighting))
+    }
+
     fn rule(&self, sighting: &Sighting) -> Option<(String, Limits)> {
-        let volume = VolumeRef { pod_uid: &sighting.pod_uid, volume: &sighting.volume };
-        self.policy.wanted(&volume).map(|(rule, limits)| (rule.to_owned(), limits))
+        match self.choose(sighting) {
+            Choice::Rule(rule, limits) => Some((rule.to_owned(), limits)),
+            Choice::Nothing | Choice::Ask => None,
+        }
     }
 
     fn attempt(
@@ -329,6 +354,17 @@ impl Limiter {
             mount_to_limit_us: None,
             detail,
         }))
+    }
+}
+
+/// A volume as the policy's rules see it.
+fn volume_ref(sighting: &Sighting) -> VolumeRef<'_> {
+    VolumeRef {
+        pod_uid: &sighting.pod_uid,
+        volume: &sighting.volume,
+        fstype: sighting.fstype.as_deref(),
+        path: str::from_utf8(&sighting.path).ok(),
+        facts: sighting.facts.as_ref(),
     }
 }
 

@@ -113,6 +113,18 @@ impl Pod {
         self.volume_below(Path::new(KUBELET), name)
     }
 
+    /// The directory of its volumes.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        Path::new(KUBELET).join("pods").join(&self.uid).join("volumes")
+    }
+
+    /// A volume of a plugin that mounts at the volume's own directory.
+    pub(crate) fn volume_of_plugin(&self, plugin: &str, name: &str) -> Result<Volume> {
+        let path = self.volumes().join(plugin).join(name);
+        ground::make_directory(&path)?;
+        Ok(Volume { name: name.to_owned(), path })
+    }
+
     /// A volume below another kubelet's directory.
     pub(crate) fn volume_below(&self, kubelet: &Path, name: &str) -> Result<Volume> {
         let directory = kubelet.join("pods").join(&self.uid).join("volumes/kubernetes.io~csi");
@@ -166,12 +178,17 @@ pub(crate) struct Limits {
 impl Limits {
     /// A rule for one volume.
     pub(crate) fn rule(&self, volume: &str) -> String {
+        self.rule_for(volume, &format!("volume: {volume}"))
+    }
+
+    /// A rule with a name and the inside of a `match`.
+    pub(crate) fn rule_for(&self, name: &str, matches: &str) -> String {
         let keys =
             [("readBps", self.rbps), ("writeBps", self.wbps), ("readIops", self.riops), ("writeIops", self.wiops)];
         let given: Vec<String> =
             keys.iter().filter_map(|(key, value)| value.map(|value| format!("{key}: {value}"))).collect();
         let limits = given.join(", ");
-        format!("  - name: {volume}\n    match: {{ volume: {volume} }}\n    limits: {{ {limits} }}\n")
+        format!("  - name: {name}\n    match: {{ {matches} }}\n    limits: {{ {limits} }}\n")
     }
 
     /// The four fields as a decision holds them.

@@ -50,6 +50,44 @@ fn healthy(current: Option<Limits>) -> Inspected {
     }
 }
 
+/// A limiter with one rule, for the volumes of a driver.
+fn limiter_by_driver(driver: &str) -> Limiter {
+    let text = format!(
+        "mode: enforce\nrules:\n- name: all\n  match: {{ volume: pvc-1, driver: {driver} }}\n  limits: {{ writeBps: 20Mi }}\n"
+    );
+    Limiter { policy: Policy::parse(text.as_bytes(), "policy.yaml").unwrap(), ..limiter("enforce", &[CGROUP]) }
+}
+
+/// The ticket of the only question about a volume.
+fn question(orders: &[Order]) -> Ticket {
+    match orders {
+        [Order::LookUp { ticket, sighting }] => {
+            assert_eq!((sighting.plugin.as_deref(), sighting.dev), (Some("kubernetes.io~csi"), DISK));
+            *ticket
+        }
+        other => panic!("no question: {other:?}"),
+    }
+}
+
+fn driver(name: Option<&str>) -> Facts {
+    Facts { driver: name.map(str::to_owned), ..Facts::default() }
+}
+
+#[test]
+fn the_node_is_asked_for_what_a_rule_depends_on() {
+    let mut limiter = limiter_by_driver("ebs");
+    assert!(limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0).is_empty(), "another volume");
+    let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    inspection(&limiter.looked_up(ticket, driver(Some("ebs")), 0));
+    for unfit in [Some("nfs"), None] {
+        let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+        assert!(limiter.looked_up(ticket, driver(unfit), 0).is_empty(), "{unfit:?}");
+    }
+    let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
+    assert!(limiter.looked_up(ticket, driver(Some("ebs")), 0).is_empty(), "unmounted meanwhile");
+}
+
 fn without_cgroup(reason: Reason) -> Inspected {
     Inspected { cgroup: Some(Err((reason, "gone".to_owned()))), ..healthy(None) }
 }
@@ -263,6 +301,7 @@ proptest! {
             for order in orders {
                 match order {
                     Order::Inspect { ticket, .. } => asked.push(ticket),
+                    Order::LookUp { .. } => prop_assert!(false, "no rule depends on it"),
                     Order::Write { ticket, limits } => {
                         prop_assert!(may_write);
                         prop_assert_eq!(limits, LIMIT);
