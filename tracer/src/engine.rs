@@ -10,6 +10,7 @@ use crate::{
     limit::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
+        policy::Policy,
     },
     operation::{Gap, Op, Operation},
     sections::Sections,
@@ -28,6 +29,8 @@ pub enum Input<'a> {
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
+    /// The policy's file has changed.
+    Policy(Box<Policy>),
     /// Time has come.
     Deadline,
 }
@@ -114,6 +117,7 @@ impl Engine {
                 let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
             }
+            Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::Deadline => {
                 let expired = self.assemble.expire(now_ns);
                 let mut effects = self.emit(expired, now_ns);

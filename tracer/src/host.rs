@@ -4,6 +4,7 @@ pub mod block;
 pub mod cgroups;
 pub mod disk;
 pub mod facts;
+pub mod inotify;
 pub mod namespaces;
 pub mod node;
 pub mod volume;

@@ -29,6 +29,7 @@ mod guest {
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
+    pub(crate) mod reloads;
 
     // What the tests share.
     pub(crate) mod actor;
@@ -43,6 +44,7 @@ mod guest {
 
 use guest::{
     actor, burst, check, failures, flags, ground, limits, matches, names, operations, policies, propagation, refusals,
+    reloads,
 };
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         limits::trials(),
         matches::trials(),
         refusals::trials(),
+        reloads::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     ground::clear();

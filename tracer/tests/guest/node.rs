@@ -209,7 +209,9 @@ impl Limits {
 
 /// A running agent and the decisions it prints.
 pub(crate) struct Agent {
-    program: Program,
+    pub(crate) program: Program,
+    /// Its policy's file.
+    pub(crate) policy: PathBuf,
 }
 
 impl Agent {
@@ -221,11 +223,27 @@ impl Agent {
     /// The same with more flags.
     pub(crate) fn start_with(mode: &str, rules: &[String], flags: &[&str]) -> Result<Self> {
         let file = ground::directory("policy")?.join("policy.yaml");
-        ground::write_file(&file, format!("mode: {mode}\nrules:\n{}", rules.concat()))?;
-        let file = file.to_str().context("the trials' own paths are UTF-8")?;
+        ground::write_file(&file, Self::policy(mode, rules))?;
+        Self::start_from(&file, flags)
+    }
+
+    /// Starts the agent with this policy and flags, and waits until it is ready.
+    pub(crate) fn start_from(policy: &Path, flags: &[&str]) -> Result<Self> {
+        let file = policy.to_str().context("the trials' own paths are UTF-8")?;
         let mut program = Program::start(&[&["agent", "--policy", file], flags].concat())?;
         program.wait_ready()?;
-        Ok(Self { program })
+        Ok(Self { program, policy: policy.to_owned() })
+    }
+
+    /// The text of a policy.
+    pub(crate) fn policy(mode: &str, rules: &[String]) -> String {
+        let rules = if rules.is_empty() { "  []\n".to_owned() } else { rules.concat() };
+        format!("mode: {mode}\nrules:\n{rules}")
+    }
+
+    /// Gives the agent's policy another text, in place, as a careless editor does.
+    pub(crate) fn write_policy(&self, mode: &str, rules: &[String]) -> Result<()> {
+        ground::write_file(&self.policy, Self::policy(mode, rules))
     }
 
     /// The next decision, which has to be this one.

@@ -1,11 +1,13 @@
 //! The limiter on its own, the node's answers given by hand.
 
+mod reload;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     device::Dev,
-    host::Disk,
+    host::{Disk, Facts},
     limit::policy::Mode,
     operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
 };
