@@ -252,6 +252,35 @@ fn a_disk_that_cannot_be_told_from_a_protected_one_is_refused() {
     assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::DiskUnreadable));
 }
 
+/// Whatever the node answers, at the look or at the write, the volume is refused with this reason, nothing stays open, and
+/// the next volume is limited. What the guest tests cannot make happen between a look and its write is here.
+#[test]
+fn after_every_refusal_the_next_volume_is_limited() {
+    let refusals = Reason::ALL.iter().filter(|reason| {
+        !matches!(reason, Reason::Matched | Reason::AlreadyInForce | Reason::PolicyChanged | Reason::NoSuchPod)
+    });
+    for reason in refusals {
+        let mut limiter = limiter("enforce", &[CGROUP]);
+        let refused = |orders: &[Order]| {
+            assert_eq!((decision(orders).decision, decision(orders).reason), (Outcome::Refused, *reason));
+            assert!(matches!(orders[0], Order::Close(_)), "{orders:?}");
+        };
+        // A cgroup that is gone at the look is waited for.
+        if *reason != Reason::CgroupGone {
+            let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+            refused(&limiter.inspected(ticket, &without_cgroup(*reason), 0));
+        }
+        let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0));
+        limiter.inspected(ticket, &healthy(None), 0);
+        let failed = Written { in_force: Err((*reason, "no".to_owned())), read_back_ns: 0 };
+        refused(&limiter.written(ticket, failed, 0));
+        let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-3"), 0));
+        limiter.inspected(ticket, &healthy(None), 0);
+        let orders = limiter.written(ticket, written(LIMIT), 0);
+        assert_eq!(decision(&orders).decision, Outcome::Applied, "after {reason:?}");
+    }
+}
+
 /// Something that may happen.
 #[derive(Clone, Debug)]
 enum Step {
