@@ -2,6 +2,7 @@
 
 mod error;
 mod hands;
+mod policy_watch;
 mod pump;
 
 use std::{
@@ -45,16 +46,22 @@ pub fn trace(probes: Probes, rings: Rings, settings: Settings, fail_on_loss: boo
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
-    let stats = pump::run(probes, rings, Engine::new(process::id(), None), duration, &ready, |effect| match effect {
-        Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-        Effect::Limit(_) => Ok((Flow::On, None)),
-    })?;
+    let stats =
+        pump::run(probes, rings, Engine::new(process::id(), None), duration, None, &ready, |effect| match effect {
+            Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
+            Effect::Limit(_) => Ok((Flow::On, None)),
+        })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
 }
 
-/// Limits the disks of pods' volumes until a signal ends it. The limits stay.
-pub fn limit(probes: Probes, rings: Rings, policy: Policy, kubelet_dir: PathBuf) -> Result<ExitCode, AgentError> {
+/// Limits the disks of pods' volumes until a signal ends it, by a policy and whatever its file says later. The limits stay.
+pub fn limit(
+    probes: Probes,
+    rings: Rings,
+    watched: (PathBuf, Policy),
+    kubelet_dir: PathBuf,
+) -> Result<ExitCode, AgentError> {
     let clock = origin().clock;
     // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
     let pods = cgroups::scan(Path::new(CGROUP_ROOT), 0)?;
@@ -62,10 +69,12 @@ pub fn limit(probes: Probes, rings: Rings, policy: Policy, kubelet_dir: PathBuf)
     let kubelet_dir = real_kubelet_dir(kubelet_dir);
     let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
     let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
+    let policy = &watched.1;
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
-    let limiter = Limiter::new(policy, kubelet, clock, pods);
-    pump::run(probes, rings, Engine::new(process::id(), Some(limiter)), None, &ready, |effect| match effect {
+    let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
+    let engine = Engine::new(process::id(), Some(limiter));
+    pump::run(probes, rings, engine, None, Some(watched), &ready, |effect| match effect {
         Effect::Emit { .. } => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;

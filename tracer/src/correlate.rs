@@ -6,6 +6,7 @@
 
 use crate::{
     device::Dev,
+    host::Facts,
     operation::{Effect, EffectKind, Namespace, Operation},
     pods::{
         PodUid,
@@ -31,12 +32,18 @@ pub struct Sighting {
     pub pod_uid: PodUid,
     /// The volume's name, as the kubelet's path has it.
     pub volume: String,
+    /// The plugin's directory; a subpath's path has none.
+    pub plugin: Option<String>,
+    /// The type of its file system; `None` when it is no text.
+    pub fstype: Option<String>,
     /// The mount's path, which names the use.
     pub path: Vec<u8>,
     /// The superblock's device.
     pub dev: Dev,
     /// When the operation ended, `CLOCK_BOOTTIME` in nanoseconds.
     pub end_ns: u64,
+    /// What the node said of it; `None` while it was not asked.
+    pub facts: Option<Facts>,
 }
 
 /// What an operation says of volumes in use.
@@ -52,8 +59,10 @@ fn sighting(effect: &Effect, end_ns: u64, kubelet: &Kubelet) -> Option<Sighting>
         return None;
     }
     let path = mount.path.as_ref().ok()?;
-    let VolumePath { pod_uid, volume, .. } = volume_of(&kubelet.directory, path)?;
-    Some(Sighting { kind: effect.kind, pod_uid, volume, path: path.clone(), dev: mount.dev, end_ns })
+    let VolumePath { pod_uid, volume, plugin } = volume_of(&kubelet.directory, path)?;
+    let fstype = String::from_utf8(mount.fstype.clone()).ok().filter(|fstype| !fstype.is_empty());
+    let (path, dev) = (path.clone(), mount.dev);
+    Some(Sighting { kind: effect.kind, pod_uid, volume, plugin, fstype, path, dev, end_ns, facts: None })
 }
 
 #[cfg(test)]

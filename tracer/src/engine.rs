@@ -6,9 +6,11 @@
 use crate::{
     assemble::{Assemble, Assembled},
     decode::{DecodeError, Fact, decode},
+    host::Facts,
     limit::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
+        policy::Policy,
     },
     operation::{Gap, Op, Operation},
     sections::Sections,
@@ -19,12 +21,16 @@ use crate::{
 pub enum Input<'a> {
     /// A record of the ring.
     Record(&'a [u8]),
+    /// What the node says of a volume: the answer to [`Order::LookUp`].
+    LookedUp(Ticket, Box<Facts>),
     /// What the node says of a cgroup and a disk: the answer to [`Order::Inspect`].
     Inspected(Ticket, Box<Inspected>),
     /// How a write ended: the answer to [`Order::Write`].
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
+    /// The policy's file has changed.
+    Policy(Box<Policy>),
     /// Time has come.
     Deadline,
 }
@@ -104,12 +110,14 @@ impl Engine {
                     Err(error) => self.undecodable(error),
                 }
             }
+            Input::LookedUp(ticket, facts) => self.limit(|limiter| limiter.looked_up(ticket, *facts, now_ns)),
             Input::Inspected(ticket, inspected) => self.limit(|limiter| limiter.inspected(ticket, &inspected, now_ns)),
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
             Input::Loss(gap) => {
                 let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
             }
+            Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::Deadline => {
                 let expired = self.assemble.expire(now_ns);
                 let mut effects = self.emit(expired, now_ns);

@@ -3,7 +3,11 @@
 pub mod block;
 pub mod cgroups;
 pub mod disk;
+pub mod facts;
+pub mod inotify;
 pub mod namespaces;
 pub mod node;
+pub mod volume;
 
 pub use disk::{Disk, NoDisk};
+pub use facts::Facts;

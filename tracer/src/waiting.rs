@@ -1,6 +1,6 @@
 //! PURE: volumes whose pod has no cgroup yet, bounded in time and number.
 
-use crate::{correlate::Sighting, limit::decide::POD_WAIT_US, pods::PodUid};
+use crate::{correlate::Sighting, host::Facts, limit::decide::POD_WAIT_US, pods::PodUid};
 
 /// Volumes that may wait at once: more than a node can mount within the time that they wait.
 pub const MAX_WAITING: usize = 4096;
@@ -19,9 +19,9 @@ struct Waits {
 
 impl Waiting {
     /// Lets a volume wait from `now_ns` on; gives it back when there is no room.
-    pub fn push(&mut self, sighting: Sighting, now_ns: u64) -> Result<(), Sighting> {
+    pub fn push(&mut self, sighting: Sighting, now_ns: u64) -> Result<(), Box<Sighting>> {
         if self.volumes.len() >= MAX_WAITING {
-            return Err(sighting);
+            return Err(Box::new(sighting));
         }
         self.volumes.push(Waits { since_ns: now_ns, sighting });
         Ok(())
@@ -30,6 +30,18 @@ impl Waiting {
     /// The volumes of a pod whose cgroup has come.
     pub fn take(&mut self, pod: &PodUid) -> Vec<Sighting> {
         self.volumes.extract_if(.., |waits| waits.sighting.pod_uid == *pod).map(|waits| waits.sighting).collect()
+    }
+
+    /// Whether the volume that is mounted there waits.
+    pub fn has(&self, path: &[u8]) -> bool {
+        self.volumes.iter().any(|waits| waits.sighting.path == path)
+    }
+
+    /// The node has said more of a volume that may wait.
+    pub fn learn(&mut self, path: &[u8], facts: &Facts) {
+        for waits in self.volumes.iter_mut().filter(|waits| waits.sighting.path == path) {
+            waits.sighting.facts = Some(facts.clone());
+        }
     }
 
     /// A volume is not mounted there any more.
@@ -63,9 +75,12 @@ mod tests {
             kind: EffectKind::Attach,
             pod_uid: PodUid::parse(pod).unwrap(),
             volume: "pvc-1".to_owned(),
+            plugin: None,
+            fstype: None,
             path: path.as_bytes().to_vec(),
             dev: Dev { major: 259, minor: 0 },
             end_ns: 0,
+            facts: None,
         }
     }
 

@@ -23,11 +23,13 @@ mod guest {
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod matches;
     pub(crate) mod names;
     pub(crate) mod operations;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
+    pub(crate) mod reloads;
 
     // What the tests share.
     pub(crate) mod actor;
@@ -40,7 +42,10 @@ mod guest {
     pub(crate) mod trial;
 }
 
-use guest::{actor, burst, check, failures, flags, ground, limits, names, operations, policies, propagation, refusals};
+use guest::{
+    actor, burst, check, failures, flags, ground, limits, matches, names, operations, policies, propagation, refusals,
+    reloads,
+};
 
 fn main() -> ExitCode {
     if actor::is_actor() {
@@ -58,7 +63,9 @@ fn main() -> ExitCode {
         flags::trials(),
         burst::trials(),
         limits::trials(),
+        matches::trials(),
         refusals::trials(),
+        reloads::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     ground::clear();

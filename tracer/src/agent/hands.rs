@@ -9,18 +9,26 @@ use std::{
 
 use super::{AgentError, boot_ns};
 use crate::{
+    correlate::Sighting,
     device::Dev,
     engine::Input,
-    host::block::Block,
+    host::{
+        Facts,
+        block::{Block, BlockError},
+        volume,
+    },
     limit::{
         Limits,
         apply::{ApplyError, CgroupRoot, Inspection},
         decide::{Decision, Reason},
         order::{Found, Inspected, Order, Ticket, Written},
     },
-    output::say::{chain, line},
+    output::say::{chain, line, note},
     pods::PodCgroup,
 };
+
+/// The node's own processes.
+const PROC: &str = "/proc";
 
 /// Does what the limiter orders.
 pub(super) struct Hands {
@@ -33,13 +41,14 @@ pub(super) struct Hands {
 impl Hands {
     pub(super) fn new(cgroup_root: &Path, kubelet_dir: PathBuf) -> Result<Self, AgentError> {
         let cgroups = CgroupRoot::open(cgroup_root)?;
-        let block = Block::new("/sys", "/proc");
+        let block = Block::new("/sys", PROC);
         Ok(Self { block, cgroups, kubelet_dir, open: HashMap::new() })
     }
 
     /// Does it; what it answers to the engine.
     pub(super) fn carry_out(&mut self, order: Order) -> Result<Option<Input<'static>>, AgentError> {
         match order {
+            Order::LookUp { ticket, sighting } => Ok(Some(Input::LookedUp(ticket, Box::new(self.look_up(&sighting))))),
             Order::Inspect { ticket, cgroup, dev } => {
                 let inspected = self.inspect(ticket, &cgroup, dev);
                 Ok(Some(Input::Inspected(ticket, Box::new(inspected))))
@@ -57,6 +66,23 @@ impl Hands {
                 Ok(None)
             }
         }
+    }
+
+    /// What cannot be told is said, since a rule that needs it will not match.
+    fn look_up(&self, sighting: &Sighting) -> Facts {
+        let devices = self.block.names(sighting.dev).unwrap_or_else(|error| {
+            if !matches!(error, BlockError::NoBlockDevice { .. } | BlockError::Gone { .. }) {
+                note(format_args!("note: no rule can match a device of volume {}: {}", sighting.volume, chain(&error)));
+            }
+            Vec::new()
+        });
+        let plugin = sighting.plugin.as_deref();
+        let driver = volume::driver(Path::new(PROC), &self.kubelet_dir, &sighting.pod_uid, plugin, &sighting.volume);
+        let driver = driver.unwrap_or_else(|error| {
+            note(format_args!("note: no rule can match the driver of volume {}: {}", sighting.volume, chain(&error)));
+            None
+        });
+        Facts { devices, driver }
     }
 
     fn inspect(&mut self, ticket: Ticket, cgroup: &PodCgroup, dev: Dev) -> Inspected {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    fmt, future, thread,
+    fmt, future,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,9 +15,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::{AgentError, boot_ns};
+use super::{AgentError, boot_ns, policy_watch::PolicyWatch};
 use crate::{
     engine::{Counts, Effect, Engine, Input},
+    limit::policy::Policy,
     operation::Gap,
     output::{say::note, show::Flow},
     probe::{load::Probes, losses::Losses},
@@ -67,12 +70,13 @@ impl fmt::Display for Stats {
 
 /// Takes the rings through the engine until it is time to end; prints what was seen and what was lost.
 ///
-/// `ready` is said when a signal would already end it in order.
+/// `watched` is the policy's file and what it said. `ready` is said when a signal would already end it in order.
 pub(super) fn run(
     mut probes: Probes,
     rings: Rings,
     engine: Engine,
     duration: Option<Duration>,
+    watched: Option<(PathBuf, Policy)>,
     ready: &str,
     act: impl Act,
 ) -> Result<Stats, AgentError> {
@@ -83,9 +87,10 @@ pub(super) fn run(
     let counts = runtime.block_on(async {
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
+        let watch = watched.map(|(file, policy)| PolicyWatch::new(file, policy));
         note(ready);
         let said = before.clone();
-        Pump { stream, engine, act, probes: &mut probes, losses_at: None, said, wait: Wait::Not }
+        Pump { stream, engine, act, probes: &mut probes, watch, losses_at: None, said, wait: Wait::Not }
             .run(signals, duration)
             .await
     })?;
@@ -116,6 +121,7 @@ struct Pump<'a, A> {
     engine: Engine,
     act: A,
     probes: &'a mut Probes,
+    watch: Option<PolicyWatch>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -133,16 +139,23 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
+            let mut policy = None;
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
                 () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
                 () = sleep(LOOK) => false,
                 () = yield_or_never(self.wait != Wait::Wake) => false,
+                new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
                 () = signals.next() => true,
                 () = &mut end => true,
             };
             if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_losses()? == Flow::End {
+                return Ok(self.engine.counts());
+            }
+            if let Some(policy) = policy
+                && self.step(Input::Policy(policy))? == Flow::End
+            {
                 return Ok(self.engine.counts());
             }
             let due = deadline.is_some_and(|at| at <= boot_ns());
@@ -231,6 +244,13 @@ fn loss(gap: &Gap) -> String {
 async fn sleep_or_never(duration: Option<Duration>) {
     match duration {
         Some(duration) => sleep(duration).await,
+        None => future::pending().await,
+    }
+}
+
+async fn changed_or_never(watch: Option<&mut PolicyWatch>) -> Policy {
+    match watch {
+        Some(watch) => watch.changed().await,
         None => future::pending().await,
     }
 }

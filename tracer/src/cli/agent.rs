@@ -12,7 +12,7 @@ use crate::{
 /// Flags of `agent`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to limit, and how far (docs/policy.md)
+    /// What to limit, and how far (docs/policy.md); a change of the file reaches running pods within a second
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
     match super::probes::attach(args.probes, true) {
-        Ok((probes, rings)) => agent::limit(probes, rings, policy, args.kubelet_dir.clone()),
+        Ok((probes, rings)) => agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone()),
         Err(status) => Ok(status),
     }
 }

@@ -29,6 +29,8 @@ pub enum Outcome {
     Waiting,
     /// There will be no limit.
     Refused,
+    /// This agent's limit was taken off.
+    Released,
 }
 
 /// Why.
@@ -39,6 +41,8 @@ pub enum Reason {
     Matched,
     /// The cgroup has these very limits already.
     AlreadyInForce,
+    /// The policy does not want the limit any more.
+    PolicyChanged,
     /// The pod has no cgroup.
     NoSuchPod,
     /// The volume's file system has no block device.
@@ -67,9 +71,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for counters that start at 0 and for the manual.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Matched,
         Self::AlreadyInForce,
+        Self::PolicyChanged,
         Self::NoSuchPod,
         Self::NoBlockDevice,
         Self::ProtectedDisk,
@@ -89,6 +94,7 @@ impl Reason {
         match self {
             Self::Matched => "matched",
             Self::AlreadyInForce => "already_in_force",
+            Self::PolicyChanged => "policy_changed",
             Self::NoSuchPod => "no_such_pod",
             Self::NoBlockDevice => "no_block_device",
             Self::ProtectedDisk => "protected_disk",

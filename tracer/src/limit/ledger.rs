@@ -32,7 +32,8 @@ pub struct Ledger {
 
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    volumes: BTreeMap<String, Limits>,
+    /// `None` for a volume that had a part in the limit and that the policy wants nothing of now.
+    volumes: BTreeMap<String, Option<Limits>>,
     written: Option<Limits>,
 }
 
@@ -40,13 +41,13 @@ impl Ledger {
     /// Notes a volume's limits, in place of earlier ones, and tells what the pod should have on the disk now.
     pub fn want(&mut self, key: Key, volume: &str, limits: Limits) -> Limits {
         let entry = self.entries.entry(key).or_default();
-        entry.volumes.insert(volume.to_owned(), limits);
+        entry.volumes.insert(volume.to_owned(), Some(limits));
         entry.effective()
     }
 
     /// What the pod should have on the disk: the stricter of all its volumes there. `None` when it has none.
     pub fn effective(&self, key: Key) -> Option<Limits> {
-        self.entries.get(&key).filter(|entry| !entry.volumes.is_empty()).map(Entry::effective)
+        self.entries.get(&key).filter(|entry| entry.volumes.values().any(Option::is_some)).map(Entry::effective)
     }
 
     /// Notes what is in force since this agent's write.
@@ -59,6 +60,33 @@ impl Ledger {
         self.entries.get(&key)?.written
     }
 
+    /// All that this agent wrote and that limits something.
+    pub fn written(&self) -> impl Iterator<Item = (Key, Limits)> {
+        let written = self.entries.iter().filter_map(|(key, entry)| Some((*key, entry.written?)));
+        written.filter(|(_, limits)| !limits.is_none())
+    }
+
+    /// The volumes that have or had a part in a limit.
+    pub fn volumes(&self, key: Key) -> Vec<String> {
+        self.entries.get(&key).map(|entry| entry.volumes.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Another policy: what each volume wants is not known any more, what was written is.
+    pub fn forget_wants(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.volumes.values_mut().for_each(|limits| *limits = None);
+        }
+    }
+
+    /// What this agent wrote there is not in force any more.
+    pub fn released(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.written = None;
+            entry.volumes.retain(|_, limits| limits.is_some());
+        }
+        self.entries.retain(|_, entry| entry.written.is_some() || !entry.volumes.is_empty());
+    }
+
     /// Forgets a cgroup that is gone, whose limits went with it.
     pub fn forget_cgroup(&mut self, cgroup_id: u64) {
         self.entries.retain(|key, _| key.cgroup_id != cgroup_id);
@@ -67,7 +95,7 @@ impl Ledger {
 
 impl Entry {
     fn effective(&self) -> Limits {
-        self.volumes.values().copied().fold(Limits::NONE, Limits::stricter)
+        self.volumes.values().flatten().copied().fold(Limits::NONE, Limits::stricter)
     }
 }
 
@@ -105,6 +133,23 @@ mod tests {
         ledger.forget_cgroup(1);
         assert_eq!(ledger.ours(key(1, 1)), None);
         assert_eq!(ledger.ours(key(2, 1)), Some(limits(20, None)));
+    }
+
+    #[test]
+    fn another_policy_forgets_what_is_wanted_and_not_what_was_written() {
+        let mut ledger = Ledger::default();
+        ledger.want(key(1, 1), "a", limits(10, None));
+        ledger.want(key(1, 1), "b", limits(20, None));
+        ledger.wrote(key(1, 1), limits(10, None));
+        ledger.wrote(key(2, 1), Limits::NONE);
+        ledger.forget_wants();
+        assert_eq!(ledger.effective(key(1, 1)), None);
+        assert_eq!(ledger.written().collect::<Vec<_>>(), [(key(1, 1), limits(10, None))]);
+        assert_eq!(ledger.want(key(1, 1), "b", limits(20, None)), limits(20, None), "no part of a's");
+        assert_eq!(ledger.volumes(key(1, 1)), ["a", "b"], "both had a part in what was written");
+        ledger.released(key(1, 1));
+        assert_eq!(ledger.ours(key(1, 1)), None);
+        assert_eq!(ledger.volumes(key(1, 1)), ["b"]);
     }
 
     /// Whether `a` allows no more than `b` in any field.

@@ -9,14 +9,20 @@
 //!                                   (not there yet) ---+            +---> observed, refused
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+mod reload;
+mod rules;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use self::reload::{Release, Use};
+use self::rules::Asked;
 
 use super::{
     Limits,
     decide::{Decision, Outcome, Question, Reason, Verdict, decide, without_pod},
     ledger::{Key, Ledger},
     order::{Found, Inspected, Order, Ticket, Written},
-    policy::{Policy, VolumeRef},
+    policy::{Choice, Policy},
 };
 use crate::{
     clock::Clock,
@@ -31,12 +37,24 @@ use crate::{
 const LOOKS: u32 = 10;
 const FIRST_LOOK_NS: u64 = 1_000_000;
 
+/// What made an attempt begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// The volume was mounted: the time from there to the limit tells something.
+    Mounted,
+    /// The pod's cgroup was made, and cannot be opened yet.
+    Announced,
+    /// The policy has changed.
+    Again,
+}
+
 #[derive(Debug)]
 struct Attempt {
     sighting: Sighting,
     cgroup: PodCgroup,
     rule: String,
     wanted: Limits,
+    start: Start,
     /// Looks so far at a cgroup that was announced; `None` for one that was known before.
     looks: Option<u32>,
     /// When to look again.
@@ -60,8 +78,17 @@ pub struct Limiter {
     pods: BTreeMap<PodUid, PodCgroup>,
     waiting: Waiting,
     ledger: Ledger,
+    /// Every volume in use, by its path.
+    uses: BTreeMap<Vec<u8>, Use>,
+    lookups: HashMap<Ticket, Asked>,
     attempts: HashMap<Ticket, Attempt>,
     tickets: Ticket,
+    /// A policy that is not valid yet.
+    next: Option<Policy>,
+    /// Limits that the policy does not want any more.
+    releases: HashMap<Ticket, Release>,
+    /// When the last release has ended, all volumes are decided again; the cgroups of these were only announced.
+    announced: Option<BTreeSet<Vec<u8>>>,
 }
 
 impl Limiter {
@@ -74,21 +101,31 @@ impl Limiter {
             pods: pods.into_iter().collect(),
             waiting: Waiting::default(),
             ledger: Ledger::default(),
+            uses: BTreeMap::new(),
+            lookups: HashMap::new(),
             attempts: HashMap::new(),
             tickets: 0,
+            next: None,
+            releases: HashMap::new(),
+            announced: None,
         }
     }
 
     /// An operation has ended.
     pub fn operation(&mut self, operation: &Operation, now_ns: u64) -> Vec<Order> {
-        sightings(operation, &self.kubelet)
+        let mut orders: Vec<Order> = sightings(operation, &self.kubelet)
             .into_iter()
             .flat_map(|sighting| match sighting.kind {
-                EffectKind::Attach | EffectKind::Move => self.begin(sighting, now_ns),
+                EffectKind::Attach | EffectKind::Move => {
+                    self.remember(&sighting);
+                    self.begin(sighting, Start::Mounted, now_ns)
+                }
                 EffectKind::Change => Vec::new(),
                 EffectKind::Detach => self.unmounted(&sighting.path),
             })
-            .collect()
+            .collect();
+        orders.extend(self.take_up(now_ns));
+        orders
     }
 
     /// A cgroup was made, by whom. Only root's are believed: a user who was given a part of the hierarchy may give a
@@ -103,21 +140,25 @@ impl Limiter {
         let cgroup = PodCgroup { path: path.to_owned(), id };
         self.pods.insert(pod.clone(), cgroup.clone());
         for sighting in self.waiting.take(&pod) {
-            self.attempt(sighting, cgroup.clone(), Some(0), Some(now_ns + FIRST_LOOK_NS));
+            self.attempt(sighting, cgroup.clone(), Start::Announced, now_ns);
         }
         Vec::new()
     }
 
     /// A cgroup was removed, and with it all that was limited there.
     pub fn cgroup_removed(&mut self, id: u64) -> Vec<Order> {
-        self.pods.retain(|_, cgroup| cgroup.id != id);
+        for (pod, _) in self.pods.extract_if(.., |_, cgroup| cgroup.id == id) {
+            self.uses.retain(|_, used| used.sighting.pod_uid != pod);
+        }
         self.ledger.forget_cgroup(id);
         Vec::new()
     }
 
     /// A volume is not used there any more: what was still to be done for it is not.
     fn unmounted(&mut self, path: &[u8]) -> Vec<Order> {
+        self.uses.remove(path);
         self.waiting.forget(path);
+        self.lookups.retain(|_, asked| asked.sighting.path != path);
         self.attempts
             .extract_if(|_, attempt| attempt.sighting.path == path)
             .map(|(ticket, _)| Order::Close(ticket))
@@ -126,6 +167,13 @@ impl Limiter {
 
     /// The node has answered an [`Order::Inspect`].
     pub fn inspected(&mut self, ticket: Ticket, inspected: &Inspected, now_ns: u64) -> Vec<Order> {
+        let released = self.release_inspected(ticket, inspected, now_ns);
+        let mut orders = released.unwrap_or_else(|| self.attempt_inspected(ticket, inspected, now_ns));
+        orders.extend(self.take_up(now_ns));
+        orders
+    }
+
+    fn attempt_inspected(&mut self, ticket: Ticket, inspected: &Inspected, now_ns: u64) -> Vec<Order> {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return vec![Order::Close(ticket)] };
         let absent = matches!(&inspected.cgroup, Some(Err((Reason::CgroupGone | Reason::IoControllerOff, _))));
         if let Some(looks) = attempt.looks.filter(|looks| absent && *looks < LOOKS) {
@@ -158,13 +206,20 @@ impl Limiter {
 
     /// The node has answered an [`Order::Write`].
     pub fn written(&mut self, ticket: Ticket, written: Written, now_ns: u64) -> Vec<Order> {
+        let released = self.release_written(ticket, &written, now_ns);
+        let mut orders = released.unwrap_or_else(|| self.attempt_written(ticket, written, now_ns));
+        orders.extend(self.take_up(now_ns));
+        orders
+    }
+
+    fn attempt_written(&mut self, ticket: Ticket, written: Written, now_ns: u64) -> Vec<Order> {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return vec![Order::Close(ticket)] };
         let Written { in_force, read_back_ns } = written;
         match in_force {
             Ok(in_force) => {
                 let end_ns = attempt.sighting.end_ns;
-                // A limit that waited for its cgroup says nothing about how long a limit takes.
-                let took_us = attempt.looks.is_none().then(|| read_back_ns.saturating_sub(end_ns) / 1000);
+                // A limit that waited for its cgroup, or for its rule, says nothing about how long a limit takes.
+                let took_us = (attempt.start == Start::Mounted).then(|| read_back_ns.saturating_sub(end_ns) / 1000);
                 if let Some(place) = &mut attempt.place {
                     place.current = Some(in_force);
                     self.ledger.wrote(place.key, in_force);
@@ -204,12 +259,14 @@ impl Limiter {
         looks.chain(self.waiting.next_expiry_ns()).min()
     }
 
-    fn begin(&mut self, sighting: Sighting, now_ns: u64) -> Vec<Order> {
-        if self.rule(&sighting).is_none() {
-            return Vec::new();
+    fn begin(&mut self, sighting: Sighting, start: Start, now_ns: u64) -> Vec<Order> {
+        match self.choose(&sighting) {
+            Choice::Nothing => return Vec::new(),
+            Choice::Ask => return vec![self.ask(Asked { sighting, begin: true })],
+            Choice::Rule(..) => {}
         }
         match self.pods.get(&sighting.pod_uid).cloned() {
-            Some(cgroup) => self.attempt(sighting, cgroup, None, None).into_iter().collect(),
+            Some(cgroup) => self.attempt(sighting, cgroup, start, now_ns).into_iter().collect(),
             None => vec![self.wait(sighting, now_ns)],
         }
     }
@@ -225,23 +282,14 @@ impl Limiter {
         }
     }
 
-    fn rule(&self, sighting: &Sighting) -> Option<(String, Limits)> {
-        let volume = VolumeRef { pod_uid: &sighting.pod_uid, volume: &sighting.volume };
-        self.policy.wanted(&volume).map(|(rule, limits)| (rule.to_owned(), limits))
-    }
-
-    fn attempt(
-        &mut self,
-        sighting: Sighting,
-        cgroup: PodCgroup,
-        looks: Option<u32>,
-        look_at_ns: Option<u64>,
-    ) -> Option<Order> {
+    fn attempt(&mut self, sighting: Sighting, cgroup: PodCgroup, start: Start, now_ns: u64) -> Option<Order> {
         let (rule, wanted) = self.rule(&sighting)?;
+        let announced = start == Start::Announced;
+        let (looks, look_at_ns) = (announced.then_some(0), announced.then_some(now_ns + FIRST_LOOK_NS));
         self.tickets += 1;
         let ticket = self.tickets;
         let order = Order::Inspect { ticket, cgroup: cgroup.clone(), dev: sighting.dev };
-        let attempt = Attempt { sighting, cgroup, rule, wanted, looks, look_at_ns, place: None };
+        let attempt = Attempt { sighting, cgroup, rule, wanted, start, looks, look_at_ns, place: None };
         self.attempts.insert(ticket, attempt);
         look_at_ns.is_none().then_some(order)
     }
@@ -271,6 +319,9 @@ impl Limiter {
             (current, ours) = (found, self.ledger.ours(key));
             attempt.wanted = wanted;
             attempt.place = Some(Place { key, current });
+            if let Some(used) = self.uses.get_mut(&attempt.sighting.path) {
+                used.key = Some(key);
+            }
         }
         Ok(decide(&Question {
             mode: self.policy.mode,

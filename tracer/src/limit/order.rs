@@ -7,6 +7,7 @@ use super::{
     decide::{Decision, Reason},
 };
 use crate::{
+    correlate::Sighting,
     device::Dev,
     host::{Disk, NoDisk},
     pods::PodCgroup,
@@ -47,6 +48,13 @@ pub struct Written {
 /// What the limiter wants done.
 #[derive(Clone, Debug)]
 pub enum Order {
+    /// Ask the node for the [`Facts`](crate::host::Facts) of a volume, which a rule depends on.
+    LookUp {
+        /// The question.
+        ticket: Ticket,
+        /// The volume.
+        sighting: Box<Sighting>,
+    },
     /// Look at a pod's cgroup and at a volume's disk.
     Inspect {
         /// The attempt.

@@ -10,7 +10,7 @@ mod yaml;
 pub use error::{Place, PolicyError};
 
 use super::Limits;
-use crate::{glob::Glob, pods::PodUid};
+use crate::{glob::Glob, host::Facts, pods::PodUid};
 
 /// A policy, checked as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,14 @@ pub struct Match {
     pub volume: Vec<Glob>,
     /// The pod's uid; any glob may match.
     pub pod_uid: Vec<Glob>,
+    /// The type of the volume's file system; any glob may match.
+    pub fstype: Vec<Glob>,
+    /// Where the volume is mounted; any glob may match.
+    pub path: Vec<Glob>,
+    /// Any name of the volume's disk; any glob may match.
+    pub device: Vec<Glob>,
+    /// The volume's driver; any glob may match.
+    pub driver: Vec<Glob>,
 }
 
 /// A volume as rules see it.
@@ -72,6 +80,23 @@ pub struct VolumeRef<'a> {
     pub pod_uid: &'a PodUid,
     /// Its name as the kubelet's directory has it.
     pub volume: &'a str,
+    /// The type of its file system; `None` when it is no text.
+    pub fstype: Option<&'a str>,
+    /// Where it is mounted; `None` when it is no text.
+    pub path: Option<&'a str>,
+    /// What the node said of it; `None` while it was not asked.
+    pub facts: Option<&'a Facts>,
+}
+
+/// What the policy wants of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// The first rule that matches: its name and its limits.
+    Rule(&'a str, Limits),
+    /// No rule matches.
+    Nothing,
+    /// It depends on [`VolumeRef::facts`].
+    Ask,
 }
 
 impl Policy {
@@ -85,16 +110,35 @@ impl Policy {
         read::policy(bytes, file)
     }
 
-    /// The name and the limits of the first rule for this volume; `None` when no rule is for it.
-    pub fn wanted(&self, volume: &VolumeRef<'_>) -> Option<(&str, Limits)> {
-        let rule = self.rules.iter().find(|rule| rule.matches.covers(volume))?;
-        Some((&rule.name, rule.limits))
+    /// The first rule for this volume, as far as it is known. The node need not be asked for what no rule depends on.
+    pub fn choose(&self, volume: &VolumeRef<'_>) -> Choice<'_> {
+        for rule in &self.rules {
+            match rule.matches.covers(volume) {
+                Some(true) => return Choice::Rule(&rule.name, rule.limits),
+                Some(false) => {}
+                None => return Choice::Ask,
+            }
+        }
+        Choice::Nothing
     }
 }
 
 impl Match {
-    fn covers(&self, volume: &VolumeRef<'_>) -> bool {
-        let holds = |globs: &[Glob], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.matches(text));
-        holds(&self.volume, volume.volume) && holds(&self.pod_uid, volume.pod_uid.as_str())
+    /// Whether every key matches; `None` when that depends on what the node was not asked yet.
+    fn covers(&self, volume: &VolumeRef<'_>) -> Option<bool> {
+        let seen = holds(&self.volume, Some(volume.volume))
+            && holds(&self.pod_uid, Some(volume.pod_uid.as_str()))
+            && holds(&self.fstype, volume.fstype)
+            && holds(&self.path, volume.path);
+        if !seen || (self.device.is_empty() && self.driver.is_empty()) {
+            return Some(seen);
+        }
+        let Facts { devices, driver } = volume.facts?;
+        Some(holds(&self.device, devices.iter().map(String::as_str)) && holds(&self.driver, driver.as_deref()))
     }
+}
+
+/// Whether a key is absent, or one of its globs matches one of the texts. What is unknown has no text.
+fn holds<'a>(globs: &[Glob], texts: impl IntoIterator<Item = &'a str>) -> bool {
+    globs.is_empty() || texts.into_iter().any(|text| globs.iter().any(|glob| glob.matches(text)))
 }

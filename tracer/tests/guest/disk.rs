@@ -1,4 +1,5 @@
-//! The guest's disk: formatted once, with a partition behind the file system, and only if it was blank.
+//! The guest's disk: formatted once, with a partition behind the file system, and only if it was blank; and a spare one
+//! that a trial may pull out.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -13,6 +14,8 @@ use rustix::mount::MountFlags;
 use super::{ground, oracle};
 
 const DEFAULT: &str = "/dev/nvme0n1";
+/// The spare disk's serial number, which is also its name by id.
+const SPARE: &str = "disk1";
 /// The file system on the whole disk ends before the partition begins.
 const FILE_SYSTEM_KIB: u32 = 200 * 1024;
 const PARTITION_START_SECTOR: u32 = 256 * 2048;
@@ -56,6 +59,47 @@ impl Disk {
     /// mount(2) of the partition.
     pub(crate) fn mount_partition(&self, target: &Path) -> Result<ground::Mounted> {
         mount(&self.partition, target, self.fstype)
+    }
+}
+
+/// A second disk, which can be pulled out: a whole file system without partitions.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    device: PathBuf,
+    fstype: &'static str,
+}
+
+impl Spare {
+    /// The spare disk, formatted now; for one trial.
+    pub(crate) fn new() -> Result<Self> {
+        let link = Path::new("/dev/disk/by-id").join(SPARE);
+        let device = std::fs::canonicalize(&link)
+            .with_context(|| format!("there is no {}; give the guest a second disk", link.display()))?;
+        refuse_unless_blank(&device)?;
+        make_file_system(&device, None)?;
+        let fstype = mountable_as(&device)?;
+        Ok(Self { device, fstype })
+    }
+
+    /// `MAJ:MIN` of the disk.
+    pub(crate) fn number(&self) -> Result<String> {
+        oracle::rdev_of(&self.device)
+    }
+
+    /// mount(2) of it.
+    pub(crate) fn mount(&self, target: &Path) -> Result<ground::Mounted> {
+        mount(&self.device, target, self.fstype)
+    }
+
+    /// Takes its controller off the bus, as pulling the plug does. What is mounted stays, without a disk.
+    pub(crate) fn pull_out() -> Result<()> {
+        for controller in std::fs::read_dir("/sys/class/nvme").context("cannot list the NVMe controllers")? {
+            let controller = controller?.path();
+            if std::fs::read_to_string(controller.join("serial"))?.trim() == SPARE {
+                return ground::write_file(&controller.join("device/remove"), "1");
+            }
+        }
+        bail!("no NVMe controller has the serial number {SPARE}")
     }
 }
 

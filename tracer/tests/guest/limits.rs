@@ -188,7 +188,14 @@ fn expect_applied_late(agent: &mut Agent, pod: &Pod, volume: &Volume, disk: &Dis
     expect_field(&decision, "mount_to_limit_us", Value::Null)
 }
 
-fn expect_in_force(agent: &mut Agent, pod: &Pod, volume: &Volume, disk: &Disk, limits: Limits) -> Result<Value> {
+/// As [`expect_applied`], whatever it took.
+pub(crate) fn expect_in_force(
+    agent: &mut Agent,
+    pod: &Pod,
+    volume: &Volume,
+    disk: &Disk,
+    limits: Limits,
+) -> Result<Value> {
     let decision = agent.expect(pod, volume, "applied", "matched")?;
     expect_place(&decision, pod, volume, disk)?;
     expect_field(&decision, "wanted", limits.json())?;

@@ -113,6 +113,18 @@ impl Pod {
         self.volume_below(Path::new(KUBELET), name)
     }
 
+    /// The directory of its volumes.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        Path::new(KUBELET).join("pods").join(&self.uid).join("volumes")
+    }
+
+    /// A volume of a plugin that mounts at the volume's own directory.
+    pub(crate) fn volume_of_plugin(&self, plugin: &str, name: &str) -> Result<Volume> {
+        let path = self.volumes().join(plugin).join(name);
+        ground::make_directory(&path)?;
+        Ok(Volume { name: name.to_owned(), path })
+    }
+
     /// A volume below another kubelet's directory.
     pub(crate) fn volume_below(&self, kubelet: &Path, name: &str) -> Result<Volume> {
         let directory = kubelet.join("pods").join(&self.uid).join("volumes/kubernetes.io~csi");
@@ -166,12 +178,17 @@ pub(crate) struct Limits {
 impl Limits {
     /// A rule for one volume.
     pub(crate) fn rule(&self, volume: &str) -> String {
+        self.rule_for(volume, &format!("volume: {volume}"))
+    }
+
+    /// A rule with a name and the inside of a `match`.
+    pub(crate) fn rule_for(&self, name: &str, matches: &str) -> String {
         let keys =
             [("readBps", self.rbps), ("writeBps", self.wbps), ("readIops", self.riops), ("writeIops", self.wiops)];
         let given: Vec<String> =
             keys.iter().filter_map(|(key, value)| value.map(|value| format!("{key}: {value}"))).collect();
         let limits = given.join(", ");
-        format!("  - name: {volume}\n    match: {{ volume: {volume} }}\n    limits: {{ {limits} }}\n")
+        format!("  - name: {name}\n    match: {{ {matches} }}\n    limits: {{ {limits} }}\n")
     }
 
     /// The four fields as a decision holds them.
@@ -192,7 +209,9 @@ impl Limits {
 
 /// A running agent and the decisions it prints.
 pub(crate) struct Agent {
-    program: Program,
+    pub(crate) program: Program,
+    /// Its policy's file.
+    pub(crate) policy: PathBuf,
 }
 
 impl Agent {
@@ -204,11 +223,27 @@ impl Agent {
     /// The same with more flags.
     pub(crate) fn start_with(mode: &str, rules: &[String], flags: &[&str]) -> Result<Self> {
         let file = ground::directory("policy")?.join("policy.yaml");
-        ground::write_file(&file, format!("mode: {mode}\nrules:\n{}", rules.concat()))?;
-        let file = file.to_str().context("the trials' own paths are UTF-8")?;
+        ground::write_file(&file, Self::policy(mode, rules))?;
+        Self::start_from(&file, flags)
+    }
+
+    /// Starts the agent with this policy and flags, and waits until it is ready.
+    pub(crate) fn start_from(policy: &Path, flags: &[&str]) -> Result<Self> {
+        let file = policy.to_str().context("the trials' own paths are UTF-8")?;
         let mut program = Program::start(&[&["agent", "--policy", file], flags].concat())?;
         program.wait_ready()?;
-        Ok(Self { program })
+        Ok(Self { program, policy: policy.to_owned() })
+    }
+
+    /// The text of a policy.
+    pub(crate) fn policy(mode: &str, rules: &[String]) -> String {
+        let rules = if rules.is_empty() { "  []\n".to_owned() } else { rules.concat() };
+        format!("mode: {mode}\nrules:\n{rules}")
+    }
+
+    /// Gives the agent's policy another text, in place, as a careless editor does.
+    pub(crate) fn write_policy(&self, mode: &str, rules: &[String]) -> Result<()> {
+        ground::write_file(&self.policy, Self::policy(mode, rules))
     }
 
     /// The next decision, which has to be this one.

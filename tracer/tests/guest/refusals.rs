@@ -6,12 +6,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::actor::Actor;
-use super::disk::Disk;
+use super::disk::{Disk, Spare};
 use super::ground::{self, Mounted};
 use super::limits::expect_applied;
-use super::node::{Agent, Driver, Limits, Pod, cgroup_root, expect_io_max};
+use super::node::{Agent, Driver, Limits, Pod, cgroup_root, enable_io, expect_field, expect_io_max};
 use super::program;
 use super::trial::trial;
 
@@ -26,6 +27,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("refusals::no_such_pod", no_such_pod),
         trial("refusals::no_block_device", no_block_device),
         trial("refusals::protected_disk", protected_disk),
+        trial("refusals::disk_gone", disk_gone),
+        trial("refusals::disk_unreadable", disk_unreadable),
+        trial("refusals::cgroup_read_only", cgroup_read_only),
+        trial("refusals::io_controller_off", io_controller_off),
         trial("refusals::foreign_limit", foreign_limit),
         trial("refusals::another_mount_namespace", another_mount_namespace),
         trial("refusals::a_users_own_cgroup_of_a_pods_name", a_users_own_cgroup_of_a_pods_name),
@@ -122,6 +127,102 @@ fn protected_disk() -> Result<()> {
     let mounted = disk.mount(&volume.path)?;
     expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
     agent.stop()?;
+    mounted.unmount()
+}
+
+/// The disk is pulled out after its volume was mounted and before its pod has a cgroup. The agent looks at the disk when
+/// the cgroup comes: what this shows is a disk that went between the event and the look. Between the look and the write
+/// lie microseconds, and nothing can be made to happen there; the limiter's own tests answer the write with ENODEV.
+fn disk_gone() -> Result<()> {
+    let (disk, spare) = (Disk::get()?, Spare::new()?);
+    let (mut late, pod) = (Pod::new(Driver::Systemd), Pod::running(Driver::Cgroupfs)?);
+    let (lost, volume) = (late.volume("pvc-pulled-out")?, pod.volume("pvc-still-there")?);
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&lost.name), LIMITS.rule(&volume.name)])?;
+    let number = spare.number()?;
+    let mounted_lost = spare.mount(&lost.path)?;
+    agent.expect(&late, &lost, "waiting", "no_such_pod")?;
+    Spare::pull_out()?;
+    late.make_cgroup()?;
+    let decision = agent.expect(&late, &lost, "refused", "disk_gone")?;
+    expect_field(&decision, "disk", number)?;
+    expect_io_max(&late, "")?;
+    // The agent goes on.
+    let mounted = disk.mount(&volume.path)?;
+    expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;
+    agent.stop()?;
+    mounted.unmount()?;
+    mounted_lost.unmount_with(UnmountFlags::DETACH)
+}
+
+/// A swap file whose mount was detached: which disk it keeps busy, nobody can tell from its path any more, so no disk can be told
+/// from those that the node needs.
+fn disk_unreadable() -> Result<()> {
+    let (disk, pod) = (Disk::get()?, Pod::running(Driver::Systemd)?);
+    let (volume, later) = (pod.volume("pvc-beside-a-swap")?, pod.volume("pvc-without-a-swap")?);
+    let room = ground::directory("swap")?;
+    let mounted_room = disk.mount(&room)?;
+    let swap = room.join("swap");
+    ground::write_file(&swap, vec![0; 4 << 20])?;
+    std::fs::File::open(&swap)?.sync_all()?;
+    busybox("mkswap", &swap)?;
+    busybox("swapon", &swap)?;
+    mounted_room.unmount_with(UnmountFlags::DETACH)?;
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name), LIMITS.rule(&later.name)])?;
+    let mounted = disk.mount(&volume.path)?;
+    let decision = agent.expect(&pod, &volume, "refused", "disk_unreadable");
+    let swap = volume.path.join("swap");
+    busybox("swapoff", &swap)?;
+    decision?;
+    expect_io_max(&pod, "")?;
+    let mounted_later = disk.mount(&later.path)?;
+    expect_applied(&mut agent, &pod, &later, &disk, LIMITS)?;
+    agent.stop()?;
+    std::fs::remove_file(&swap)?;
+    mounted_later.unmount()?;
+    mounted.unmount()
+}
+
+fn busybox(applet: &str, path: &Path) -> Result<()> {
+    let output = Command::new("busybox").arg(applet).arg(path).output().context("cannot run busybox")?;
+    ensure!(output.status.success(), "{applet}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The mount of the cgroups is made read-only below the running agent, and writable again.
+fn cgroup_read_only() -> Result<()> {
+    let (disk, pod, next) = (Disk::get()?, Pod::running(Driver::Systemd)?, Pod::running(Driver::Cgroupfs)?);
+    let (volume, later) = (pod.volume("pvc-read-only")?, next.volume("pvc-writable")?);
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name), LIMITS.rule(&later.name)])?;
+    let root = cgroup_root()?;
+    let remount = |flags| rustix::mount::mount_remount(&root, MountFlags::BIND | flags, "").context("cannot remount");
+    remount(MountFlags::RDONLY)?;
+    let mounted = disk.mount(&volume.path)?;
+    let decision = agent.expect(&pod, &volume, "refused", "cgroup_read_only");
+    // Before anything else, since the other trials need them too.
+    remount(MountFlags::empty())?;
+    decision?;
+    expect_io_max(&pod, "")?;
+    let mounted_later = disk.mount(&later.path)?;
+    expect_applied(&mut agent, &next, &later, &disk, LIMITS)?;
+    agent.stop()?;
+    mounted_later.unmount()?;
+    mounted.unmount()
+}
+
+fn io_controller_off() -> Result<()> {
+    let (disk, pod, next) = (Disk::get()?, Pod::running(Driver::Systemd)?, Pod::running(Driver::Cgroupfs)?);
+    let (volume, later) = (pod.volume("pvc-without-io")?, next.volume("pvc-with-io")?);
+    let file = pod.io_max_file()?;
+    let parent = file.ancestors().nth(2).context("a pod's cgroup has a parent")?;
+    ground::write_file(&parent.join("cgroup.subtree_control"), "-io")?;
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name), LIMITS.rule(&later.name)])?;
+    let mounted = disk.mount(&volume.path)?;
+    agent.expect(&pod, &volume, "refused", "io_controller_off")?;
+    let mounted_later = disk.mount(&later.path)?;
+    expect_applied(&mut agent, &next, &later, &disk, LIMITS)?;
+    agent.stop()?;
+    enable_io(parent)?;
+    mounted_later.unmount()?;
     mounted.unmount()
 }
 

@@ -12,7 +12,8 @@ use crate::{build, host};
 
 /// Under emulation the tests take two to four minutes, by how busy the machine is.
 const TIMEOUT: Duration = Duration::from_mins(10);
-const DISK_MIB: u32 = 512;
+/// The disk that the tests format, and a spare one that a test pulls out.
+const DISKS_MIB: [u32; 2] = [512, 64];
 const CONSOLE_TAIL: usize = 60;
 /// This program, also if its file has been built anew since.
 const MYSELF: &str = "/proc/self/exe";
@@ -51,7 +52,7 @@ fn built<T>(report: &mut Report, name: &str, build: impl FnOnce() -> Result<T>) 
 fn guest_tests(kernel: &str, binaries: &[PathBuf], tests: &Path) -> Result<Count> {
     let mut spec = Spec::new(kernel, &["guest-tests", "--test-threads=1"]);
     spec.timeout = TIMEOUT;
-    spec.disks_mib = vec![DISK_MIB];
+    spec.disks_mib = DISKS_MIB.to_vec();
     spec.modules = ["nvme", "ext4"].map(String::from).to_vec();
     spec.files = ext4_tools()?;
     spec.files.extend(binaries.iter().cloned().map(GuestFile::in_bin));

@@ -87,13 +87,17 @@ impl Block {
     }
 
     /// A path as pid 1 sees it, links included; `None` when it is missing.
-    fn open(&self, path: &Path) -> Result<Option<OwnedFd>, BlockError> {
+    pub(super) fn open(&self, path: &Path) -> Result<Option<OwnedFd>, BlockError> {
+        self.open_as(path, OFlags::PATH)
+    }
+
+    /// The same, to be read.
+    pub(super) fn open_as(&self, path: &Path, flags: OFlags) -> Result<Option<OwnedFd>, BlockError> {
         let root_path = self.proc.join("1/root");
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root =
-            rustix::fs::open(&root_path, flags, Mode::empty()).map_err(|errno| failed("open", &root_path, errno))?;
+        let root = rustix::fs::open(&root_path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed("open", &root_path, errno))?;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
+        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Ok(file) => Ok(Some(file)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(failed("open", path, errno)),
@@ -127,11 +131,11 @@ impl Block {
     }
 }
 
-fn stat(file: &OwnedFd, path: &Path) -> Result<Stat, BlockError> {
+pub(super) fn stat(file: &OwnedFd, path: &Path) -> Result<Stat, BlockError> {
     rustix::fs::fstat(file).map_err(|errno| failed("stat", path, errno))
 }
 
-fn failed(operation: &'static str, path: &Path, errno: Errno) -> BlockError {
+pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> BlockError {
     BlockError::Io { operation, path: path.to_owned(), source: io::Error::from(errno) }
 }
 

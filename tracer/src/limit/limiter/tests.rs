@@ -1,11 +1,13 @@
 //! The limiter on its own, the node's answers given by hand.
 
+mod reload;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     device::Dev,
-    host::Disk,
+    host::{Disk, Facts},
     limit::policy::Mode,
     operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
 };
@@ -48,6 +50,44 @@ fn healthy(current: Option<Limits>) -> Inspected {
         protected: Ok(BTreeMap::new()),
         cgroup: Some(Ok(Found { cgroup_id: ID, current })),
     }
+}
+
+/// A limiter with one rule, for the volumes of a driver.
+fn limiter_by_driver(driver: &str) -> Limiter {
+    let text = format!(
+        "mode: enforce\nrules:\n- name: all\n  match: {{ volume: pvc-1, driver: {driver} }}\n  limits: {{ writeBps: 20Mi }}\n"
+    );
+    Limiter { policy: Policy::parse(text.as_bytes(), "policy.yaml").unwrap(), ..limiter("enforce", &[CGROUP]) }
+}
+
+/// The ticket of the only question about a volume.
+fn question(orders: &[Order]) -> Ticket {
+    match orders {
+        [Order::LookUp { ticket, sighting }] => {
+            assert_eq!((sighting.plugin.as_deref(), sighting.dev), (Some("kubernetes.io~csi"), DISK));
+            *ticket
+        }
+        other => panic!("no question: {other:?}"),
+    }
+}
+
+fn driver(name: Option<&str>) -> Facts {
+    Facts { driver: name.map(str::to_owned), ..Facts::default() }
+}
+
+#[test]
+fn the_node_is_asked_for_what_a_rule_depends_on() {
+    let mut limiter = limiter_by_driver("ebs");
+    assert!(limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0).is_empty(), "another volume");
+    let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    inspection(&limiter.looked_up(ticket, driver(Some("ebs")), 0));
+    for unfit in [Some("nfs"), None] {
+        let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+        assert!(limiter.looked_up(ticket, driver(unfit), 0).is_empty(), "{unfit:?}");
+    }
+    let ticket = question(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
+    assert!(limiter.looked_up(ticket, driver(Some("ebs")), 0).is_empty(), "unmounted meanwhile");
 }
 
 fn without_cgroup(reason: Reason) -> Inspected {
@@ -212,6 +252,35 @@ fn a_disk_that_cannot_be_told_from_a_protected_one_is_refused() {
     assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::DiskUnreadable));
 }
 
+/// Whatever the node answers, at the look or at the write, the volume is refused with this reason, nothing stays open, and
+/// the next volume is limited. What the guest tests cannot make happen between a look and its write is here.
+#[test]
+fn after_every_refusal_the_next_volume_is_limited() {
+    let refusals = Reason::ALL.iter().filter(|reason| {
+        !matches!(reason, Reason::Matched | Reason::AlreadyInForce | Reason::PolicyChanged | Reason::NoSuchPod)
+    });
+    for reason in refusals {
+        let mut limiter = limiter("enforce", &[CGROUP]);
+        let refused = |orders: &[Order]| {
+            assert_eq!((decision(orders).decision, decision(orders).reason), (Outcome::Refused, *reason));
+            assert!(matches!(orders[0], Order::Close(_)), "{orders:?}");
+        };
+        // A cgroup that is gone at the look is waited for.
+        if *reason != Reason::CgroupGone {
+            let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+            refused(&limiter.inspected(ticket, &without_cgroup(*reason), 0));
+        }
+        let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0));
+        limiter.inspected(ticket, &healthy(None), 0);
+        let failed = Written { in_force: Err((*reason, "no".to_owned())), read_back_ns: 0 };
+        refused(&limiter.written(ticket, failed, 0));
+        let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-3"), 0));
+        limiter.inspected(ticket, &healthy(None), 0);
+        let orders = limiter.written(ticket, written(LIMIT), 0);
+        assert_eq!(decision(&orders).decision, Outcome::Applied, "after {reason:?}");
+    }
+}
+
 /// Something that may happen.
 #[derive(Clone, Debug)]
 enum Step {
@@ -263,6 +332,7 @@ proptest! {
             for order in orders {
                 match order {
                     Order::Inspect { ticket, .. } => asked.push(ticket),
+                    Order::LookUp { .. } => prop_assert!(false, "no rule depends on it"),
                     Order::Write { ticket, limits } => {
                         prop_assert!(may_write);
                         prop_assert_eq!(limits, LIMIT);

@@ -21,19 +21,8 @@ const TOP: Keys =
 const RULE: Keys = Keys { of: "a rule", known: &["name", "match", "limits"], later: &["claimMayRaiseTo"] };
 const MATCH: Keys = Keys {
     of: "`match`",
-    known: &["volume", "podUid"],
-    later: &[
-        "namespace",
-        "pod",
-        "podLabels",
-        "claim",
-        "claimLabels",
-        "storageClass",
-        "driver",
-        "fstype",
-        "device",
-        "path",
-    ],
+    known: &["volume", "podUid", "driver", "fstype", "device", "path"],
+    later: &["namespace", "pod", "podLabels", "claim", "claimLabels", "storageClass"],
 };
 const LIMITS: Keys = Keys { of: "limits", known: &["readBps", "writeBps", "readIops", "writeIops"], later: &[] };
 
@@ -253,7 +242,14 @@ impl Reader<'_> {
             return self.refuse(at, format!("the `match` of rule `{rule}` is empty"), MATCH_EXAMPLE);
         }
         let mut globs = |key| fields.remove(key).map_or(Ok(Vec::new()), |(_, node)| self.globs(&node, key));
-        Ok(Match { volume: globs("volume")?, pod_uid: globs("podUid")? })
+        Ok(Match {
+            volume: globs("volume")?,
+            pod_uid: globs("podUid")?,
+            fstype: globs("fstype")?,
+            path: globs("path")?,
+            device: globs("device")?,
+            driver: globs("driver")?,
+        })
     }
 
     /// One glob or a list of them; none, or an empty one, would never match.
@@ -278,6 +274,11 @@ impl Reader<'_> {
                 format!("a glob of `{key}` is empty, which matches nothing"),
                 format!("write {wanted}"),
             );
+        }
+        // Paths are absolute: this one could never match, and its author would not be told.
+        if key == "path" && !text.starts_with(['/', '*', '?']) {
+            let what = format!("`path` {text} matches no path, since paths begin with /");
+            return self.refuse(node.at, what, "write the whole path, or * before it");
         }
         Ok(Glob::new(text))
     }

@@ -62,7 +62,7 @@ fn keys_and_lists_or_and_the_first_rule_counts() {
     );
     let name = |uid: &str, volume: &str| {
         let pod_uid = PodUid::parse(uid).unwrap();
-        policy.wanted(&VolumeRef { pod_uid: &pod_uid, volume }).map(|(name, _)| name.to_owned()).unwrap()
+        rule_for(&policy, &VolumeRef { volume, ..unknown(&pod_uid) })
     };
     let other = UID.replace("0f7c", "1f7c");
     assert_eq!(name(UID, "a1"), "both");
@@ -71,7 +71,69 @@ fn keys_and_lists_or_and_the_first_rule_counts() {
     assert_eq!(name(&other, "a1"), "rest");
     let nothing = parse(&with_limits("writeBps: 2M"));
     let pod_uid = PodUid::parse(UID).unwrap();
-    assert_eq!(nothing.wanted(&VolumeRef { pod_uid: &pod_uid, volume: "y" }), None);
+    assert_eq!(nothing.choose(&VolumeRef { volume: "y", ..unknown(&pod_uid) }), Choice::Nothing);
+}
+
+/// A volume of which nothing but the pod is known.
+fn unknown(pod_uid: &PodUid) -> VolumeRef<'_> {
+    VolumeRef { pod_uid, volume: "", fstype: None, path: None, facts: None }
+}
+
+fn rule_for(policy: &Policy, volume: &VolumeRef<'_>) -> String {
+    match policy.choose(volume) {
+        Choice::Rule(name, _) => name.to_owned(),
+        Choice::Nothing => "nothing".to_owned(),
+        Choice::Ask => "ask".to_owned(),
+    }
+}
+
+#[test]
+fn each_key_matches_what_is_known_and_nothing_else() {
+    let pod_uid = PodUid::parse(UID).unwrap();
+    let devices = ["8:16", "/dev/sdb", "/dev/disk/by-id/wwn-1", "wwn-1"].map(str::to_owned).to_vec();
+    let facts = Facts { devices, driver: Some("ebs.csi.aws.com".to_owned()) };
+    let volume = VolumeRef {
+        volume: "pvc-1",
+        fstype: Some("ext4"),
+        path: Some("/var/lib/kubelet/pods/x"),
+        facts: Some(&facts),
+        ..unknown(&pod_uid)
+    };
+    let none = Facts::default();
+    let nothing_known = VolumeRef { facts: Some(&none), ..unknown(&pod_uid) };
+    for (matches, expected) in [
+        ("{fstype: ext4}", true),
+        ("{fstype: 'ext?'}", true),
+        ("{fstype: [xfs, btrfs]}", false),
+        ("{path: /var/lib/kubelet/*}", true),
+        ("{path: /var/lib/kubelet}", false),
+        ("{device: '8:16'}", true),
+        ("{device: /dev/sd?}", true),
+        ("{device: 'wwn-*'}", true),
+        ("{device: [/dev/sda, /dev/disk/by-id/wwn-1]}", true),
+        ("{device: '8:1'}", false),
+        ("{driver: '*.csi.aws.com'}", true),
+        ("{driver: kubernetes.io/nfs}", false),
+        ("{fstype: ext4, driver: '*', device: '*', path: '*', volume: pvc-*, podUid: '*'}", true),
+        ("{fstype: ext4, device: '8:32'}", false),
+    ] {
+        let policy = parse(&with_match(matches));
+        assert_eq!(rule_for(&policy, &volume), if expected { "a" } else { "nothing" }, "{matches}");
+        assert_eq!(rule_for(&policy, &nothing_known), "nothing", "{matches}");
+    }
+}
+
+#[test]
+fn the_node_is_asked_only_when_a_rule_depends_on_it() {
+    let pod_uid = PodUid::parse(UID).unwrap();
+    let volume = |volume| VolumeRef { volume, fstype: Some("ext4"), ..unknown(&pod_uid) };
+    let policy = parse(
+        "rules:\n- {name: first, match: {volume: a}, limits: {writeBps: 2M}}\n\
+         - {name: second, match: {volume: [a, b], fstype: ext4, driver: d}, limits: {writeBps: 3M}}\n",
+    );
+    assert_eq!(rule_for(&policy, &volume("a")), "first");
+    assert_eq!(rule_for(&policy, &volume("b")), "ask");
+    assert_eq!(rule_for(&policy, &volume("c")), "nothing");
 }
 
 #[test]
@@ -178,9 +240,13 @@ fn a_rule_is_refused() {
         (with_match("~"), format!("p.yaml:2:20: the `match` of rule `a` is empty; {example}")),
         (
             with_match("{namespace: x}"),
-            "p.yaml:2:21: `namespace` is not supported by this version yet; it knows volume, podUid".into(),
+            "p.yaml:2:21: `namespace` is not supported by this version yet; it knows volume, podUid, driver, fstype, device, path".into(),
         ),
-        (with_match("{volumes: x}"), "p.yaml:2:21: `volumes` is not a key of `match`; write one of volume, podUid".into()),
+        (with_match("{volumes: x}"), "p.yaml:2:21: `volumes` is not a key of `match`; write one of volume, podUid, driver, fstype, device, path".into()),
+        (
+            with_match("{path: pods/*}"),
+            "p.yaml:2:27: `path` pods/* matches no path, since paths begin with /; write the whole path, or * before it".into(),
+        ),
         (
             with_match("{volume: []}"),
             "p.yaml:2:29: `volume` is an empty list, which matches nothing; write a glob or a list of globs, as \"pvc-*\"".into(),
@@ -213,10 +279,9 @@ fn a_rule_is_refused() {
 
 #[test]
 fn every_key_of_later_versions_is_refused_by_name() {
-    for key in
-        ["namespace", "pod", "podLabels", "claim", "claimLabels", "storageClass", "driver", "fstype", "device", "path"]
-    {
-        let expected = format!("p.yaml:2:21: `{key}` is not supported by this version yet; it knows volume, podUid");
+    for key in ["namespace", "pod", "podLabels", "claim", "claimLabels", "storageClass"] {
+        let knows = "it knows volume, podUid, driver, fstype, device, path";
+        let expected = format!("p.yaml:2:21: `{key}` is not supported by this version yet; {knows}");
         assert_eq!(refusal(with_match(&format!("{{{key}: x}}")).as_bytes()), expected);
     }
 }
