@@ -2,6 +2,11 @@
 
 pub mod agent;
 pub mod check;
+pub mod completions;
+pub mod filter;
+pub mod look;
+pub mod man;
+mod nearest;
 pub mod probes;
 pub mod self_test;
 pub mod trace;
@@ -43,6 +48,10 @@ pub enum Command {
     /// The process that the self-test watches
     #[command(name = SUBCOMMAND, hide = true)]
     SelfTest,
+    /// Prints what a shell needs to complete this command line.
+    Completions(completions::Args),
+    /// Prints a manual page: `mount-tracer man trace | man -l -`.
+    Man(man::Args),
 }
 
 /// Runs what was typed.
@@ -52,6 +61,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
         Command::Agent(args) => agent::run(&args),
         Command::Check(args) => Ok(check::run(args)),
         Command::SelfTest => Ok(self_test::run()),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Man(args) => Ok(man::run(&args)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! PURE: the vocabulary of what happened: mounts, facts about them, and the operations that users read.
 //!
-//! Strings are bytes here, because a path is; `output` makes them printable.
+//! Strings are bytes here, because a path is; `output` makes them printable. It is one room, because it is one vocabulary.
+
+mod about;
 
 mod section;
 

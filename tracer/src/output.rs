@@ -1,8 +1,14 @@
 //! OUT: operations as users read them. Nothing here decides anything.
 
+pub mod colour;
+pub mod columns;
+pub mod cut;
 pub mod escape;
+pub mod filter;
 pub mod flags;
 pub mod json;
 pub mod say;
 pub mod show;
 pub mod table;
+pub mod tree;
+pub mod words;

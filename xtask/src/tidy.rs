@@ -9,7 +9,8 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 21] = [
+const PURE: [&str; 28] = [
+    "tracer/src/cli/nearest",
     "tracer/src/clock",
     "tracer/src/engine",
     "tracer/src/decode",
@@ -19,7 +20,13 @@ const PURE: [&str; 21] = [
     "tracer/src/correlate",
     "tracer/src/waiting",
     "tracer/src/explain",
+    "tracer/src/glob",
     "tracer/src/mirror",
+    "tracer/src/output/columns",
+    "tracer/src/output/filter",
+    "tracer/src/output/table",
+    "tracer/src/output/tree",
+    "tracer/src/output/words",
     "tracer/src/pods/cgroup_path",
     "tracer/src/pods/kubelet_path",
     "tracer/src/pods/pod_uid",

@@ -22,7 +22,9 @@ use crate::{
 const MAX_RING_BYTES: u64 = 1 << 30;
 
 /// Flags about the probes.
+// Flattened into other structs of this name, whose group it would take.
 #[derive(Clone, Copy, Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// How to attach: by trampolines, by probes, or by what works on this kernel, function by function
     #[arg(long, value_enum, default_value_t)]

@@ -2,24 +2,32 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::ValueEnum;
 use jiff::SignedDuration;
 
+use super::{
+    EXIT_USAGE, filter,
+    look::{self, Output},
+};
 use crate::{
     agent::{self, AgentError},
-    operation::Op,
+    output::{
+        columns,
+        filter::Filter,
+        say::{line, note},
+        table::Look,
+    },
 };
 
 /// Flags of `trace`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = filter::HELP)]
 pub struct Args {
-    /// How to print: a table for people, or one JSON object per line (docs/events.md)
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    look: look::Args,
     /// End after this long: 10s, 500ms, 1m30s, or a number of seconds
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// End after this many operations were shown
+    /// End after this many operations were shown; a gap counts when --event names it
     #[arg(long, value_parser = count)]
     count: Option<u64>,
     #[command(flatten)]
@@ -27,22 +35,8 @@ pub struct Args {
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
-    /// Only operations that touch these mount namespaces, by inode number as in /proc/PID/ns/mnt
-    #[arg(long, value_delimiter = ',', value_name = "INODE", value_parser = inode)]
-    mntns: Vec<u32>,
-    /// Only these kinds of operation: mount, bind, umount, ...
-    #[arg(short, long, value_delimiter = ',', value_parser = event)]
-    event: Vec<&'static str>,
-}
-
-/// How operations are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Columns as wide as the terminal, one line for each mount that changed.
-    #[default]
-    Table,
-    /// One object per line.
-    Json,
+    #[command(flatten)]
+    filter: filter::Args,
 }
 
 /// What `trace` shows and when it ends.
@@ -50,24 +44,38 @@ pub enum Output {
 pub struct Settings {
     /// How to print.
     pub output: Output,
+    /// What a table looks like.
+    pub look: Look,
+    /// Whether a table has a head.
+    pub headers: bool,
     /// When to end.
     pub duration: Option<Duration>,
     /// After how many operations to end.
     pub count: Option<u64>,
-    /// Namespaces to show; all when empty.
-    pub mntns: Vec<u32>,
-    /// Kinds to show, by name; all when empty.
-    pub events: Vec<&'static str>,
+    /// Which operations to show.
+    pub filter: Filter,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
+    if args.look.list_columns {
+        columns::list().iter().for_each(line);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (look, filter) = match args.look.validated().and_then(|look| Ok((look, args.filter.validated()?))) {
+        Ok(validated) => validated,
+        Err(why) => {
+            note(format_args!("mount-tracer: {why}"));
+            return Ok(ExitCode::from(EXIT_USAGE));
+        }
+    };
     let settings = Settings {
-        output: args.output,
+        output: args.look.output,
+        look,
+        headers: !args.look.no_headers,
         duration: args.duration,
         count: args.count,
-        mntns: args.mntns.clone(),
-        events: args.event.clone(),
+        filter,
     };
     match super::probes::attach(args.probes, false) {
         Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss),
@@ -77,17 +85,6 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
 
 fn count(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number from 1 on".to_owned())
-}
-
-fn inode(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "write the number that `readlink /proc/PID/ns/mnt` shows in brackets".to_owned())
-}
-
-fn event(text: &str) -> Result<&'static str, String> {
-    match Op::ALL.iter().map(|op| op.name()).find(|name| *name == text) {
-        Some(name) => Ok(name),
-        None => Err(format!("write one of {}", Op::ALL.iter().map(|op| op.name()).collect::<Vec<_>>().join(", "))),
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -113,11 +110,5 @@ mod tests {
         for wrong in ["0", "-5s", "soon", ""] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_unknown_event_lists_the_known_ones() {
-        assert!(event("mounts").unwrap_err().contains("mount, bind"));
-        assert_eq!(event("umount").unwrap(), "umount");
     }
 }

@@ -2,17 +2,15 @@
 //! place in the file goes out. Touches nothing; [`super::policy_file`] reads the file.
 
 mod error;
-mod glob;
 mod read;
 #[cfg(test)]
 mod tests;
 mod yaml;
 
 pub use error::{Place, PolicyError};
-pub use glob::Glob;
 
 use super::Limits;
-use crate::pods::PodUid;
+use crate::{glob::Glob, pods::PodUid};
 
 /// A policy, checked as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

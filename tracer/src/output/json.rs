@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    operation::{Actor, CallEnd, Dropped, Effect, EffectKind, Gap, Mount, Namespace, NamespaceChange, Operation},
+    operation::{Actor, CallEnd, Dropped, Effect, Gap, Mount, Namespace, NamespaceChange, Operation},
 };
 
 /// The version of the object.
@@ -47,9 +47,7 @@ pub fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
             "errno": call.map(|call| call.errno),
             "name": call.map(|call| errno_name(call.errno)),
         },
-        "duration_ns": call
-            .filter(|call| call.id.start_ns != 0)
-            .map(|call| call.end_ns.saturating_sub(call.id.start_ns)),
+        "duration_ns": call.and_then(CallEnd::duration_ns),
         "actor": operation.actor.as_ref().map(actor),
         "claimed": call.map(claimed),
         "target": call.and_then(|call| call.target.as_ref()).map(mount),
@@ -113,13 +111,7 @@ fn claimed(call: &CallEnd) -> Value {
 
 fn effect(effect: &Effect) -> Value {
     let mut value = mount(&effect.mount);
-    let kind = match effect.kind {
-        EffectKind::Attach => "attach",
-        EffectKind::Detach => "detach",
-        EffectKind::Move => "move",
-        EffectKind::Change => "change",
-    };
-    value["kind"] = kind.into();
+    value["kind"] = effect.kind.name().into();
     value["propagated"] = effect.propagated.into();
     value["section"] = effect.section.map(|section| section.to_string()).into();
     value["owner"] = Value::Null;
@@ -172,7 +164,7 @@ mod tests {
     use super::*;
     use crate::{
         device::Dev,
-        operation::{CallId, Claimed, Op, PathGap, Syscall, tests},
+        operation::{CallId, Claimed, EffectKind, Op, PathGap, Syscall, tests},
     };
 
     fn example() -> Operation {

@@ -16,6 +16,11 @@ pub fn line(line: impl Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Text of many lines on the standard output.
+pub fn whole(text: &[u8]) {
+    let _ = io::stdout().write_all(text);
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());

@@ -1,209 +1,215 @@
-//! Operations as lines of a table, written as they come: fixed columns, the path last and cut on the left, because its
+//! PURE: operations as lines of a table, written as they come: fixed columns, the path last and cut on the left, because its
 //! end tells mounts apart. One line for each effect; below the first, `+` marks what propagation brought about and `.`
 //! what belongs to the same tree.
+//!
+//! A text that is longer than its column takes room of the next ones, which fall back into their places as soon as
+//! they can: a table of a stream does not know its longest text.
 
-use std::fmt::Write as _;
+#[cfg(test)]
+mod tests;
 
-use super::{escape::escape, flags::errno_name};
+use std::iter;
+
+use super::{
+    colour::Paint,
+    columns::{COLUMNS, Cell, Column, Keeps, Row, Shown},
+    cut,
+    tree::{self, Branch},
+    words,
+};
 use crate::{
     clock::Clock,
-    operation::{Actor, Effect, Mount, Operation},
+    operation::{Effect, Operation},
 };
 
 /// Lines that one operation may take.
 const MAX_LINES: usize = 100;
 /// The narrowest path that still tells something.
-const MIN_PATH: usize = 16;
+const MIN_STRETCH: usize = 12;
 
-/// A column: its head, its width, and the width of the table from which on it is shown.
-struct Column {
-    head: &'static str,
-    width: usize,
-    from: usize,
-    cell: fn(&Row<'_>) -> String,
+/// What the user wants to see.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// Every column of `wide`, and nothing cut.
+    pub wide: bool,
+    /// Which columns.
+    pub choice: Choice,
+    /// Effects as trees.
+    pub tree: bool,
+    /// Whether to paint.
+    pub colour: bool,
 }
 
-/// What a line is about.
-struct Row<'a> {
-    operation: &'a Operation,
-    mount: Option<&'a Mount>,
-    /// Instead of the operation's name on the lines below its first.
-    mark: Option<&'static str>,
-    clock: Clock,
+/// Which columns the user wants.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// Those of the form, and these at their places.
+    Plus(Vec<&'static Column>),
+    /// These, in this order.
+    Only(Vec<&'static Column>),
 }
 
-/// The one table of columns. The path follows behind them all.
-const COLUMNS: &[Column] = &[
-    Column {
-        head: "TIME",
-        width: 12,
-        from: 0,
-        cell: |row| row.first(|row| row.clock.time_of_day(row.operation.end_ns)),
-    },
-    Column { head: "OP", width: 11, from: 0, cell: op },
-    Column { head: "RESULT", width: 6, from: 0, cell: |row| row.first(result) },
-    Column { head: "PID", width: 7, from: 100, cell: |row| row.first(|row| row.actor(|actor| actor.pid.to_string())) },
-    Column { head: "COMM", width: 10, from: 0, cell: |row| row.first(|row| row.actor(|actor| escape(&actor.comm))) },
-    Column { head: "MNTNS", width: 10, from: 0, cell: |row| row.mount(namespace) },
-    Column { head: "DEV", width: 7, from: 0, cell: |row| row.mount(|mount| mount.dev.to_string()) },
-    Column { head: "FSTYPE", width: 8, from: 100, cell: |row| row.mount(|mount| escape(&mount.fstype)) },
-    Column { head: "MNT-ID", width: 7, from: 120, cell: |row| row.mount(|mount| mount.id.to_string()) },
-    Column { head: "PROPAGATION", width: 22, from: 160, cell: |row| row.mount(propagation) },
-];
+impl Default for Choice {
+    fn default() -> Self {
+        Self::Plus(Vec::new())
+    }
+}
 
 /// Writes operations for a terminal of one width.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Table {
-    /// The terminal's; `None` where there is none, and nothing needs to be cut.
+    columns: Vec<&'static Column>,
+    /// The terminal's; `None` where there is none, or where nothing is to be cut.
     width: Option<usize>,
+    tree: bool,
+    colour: bool,
     clock: Clock,
 }
 
 impl Table {
     /// For a terminal of `width` columns, or for a file or a pipe.
-    pub fn new(width: Option<usize>, clock: Clock) -> Self {
-        Self { width, clock }
+    pub fn new(look: &Look, width: Option<usize>, clock: Clock) -> Self {
+        let columns = chosen(look, width);
+        let width = width.filter(|_| !look.wide);
+        Self { columns, width, tree: look.tree, colour: look.colour, clock }
     }
 
     /// The head line.
     pub fn head(&self) -> String {
-        self.line(|column| column.head.to_owned(), "PATH".to_owned())
+        self.line(|column| column.name.into(), "")
     }
 
     /// The lines of an operation.
     pub fn lines(&self, operation: &Operation) -> Vec<String> {
-        let effects = operation.effects.as_deref().unwrap_or_default();
-        if effects.is_empty() {
-            let target = operation.call.as_ref().and_then(|call| call.target.as_ref());
-            return vec![self.row(operation, target, None)];
+        if let Some(gap) = &operation.gap {
+            return vec![self.sentence(operation, &words::loss(gap))];
         }
-        let shown = effects.iter().take(MAX_LINES).enumerate();
-        let mark = |effect: &Effect| if effect.propagated == Some(true) { "+" } else { "." };
-        let mut lines: Vec<String> = shown
-            .map(|(index, effect)| self.row(operation, Some(&effect.mount), (index > 0).then(|| mark(effect))))
-            .collect();
-        if effects.len() > MAX_LINES {
-            lines.push(format!("  and {} more effects; -o json lists 1000", effects.len() - MAX_LINES));
+        let effects = self.effects(operation);
+        let branches = if self.tree { tree::grown(effects, MAX_LINES) } else { tree::flat(effects, MAX_LINES) };
+        // A namespace's own line stands above its mounts.
+        let alone = branches.is_empty() || operation.namespace.is_some();
+        let mut lines: Vec<String> = alone.then(|| self.row(operation, None, "", false)).into_iter().collect();
+        for Branch { index, lines: branch } in &branches {
+            lines.push(self.row(operation, Some(&effects[*index]), branch, !lines.is_empty()));
+        }
+        if effects.len() > branches.len() {
+            lines.push(format!("  and {} more effects; -o json lists 1000", effects.len() - branches.len()));
         }
         lines
     }
 
-    fn row(&self, operation: &Operation, mount: Option<&Mount>, mark: Option<&'static str>) -> String {
-        let row = Row { operation, mount, mark, clock: self.clock };
-        let path = match mount.map(|mount| &mount.path) {
-            Some(Ok(path)) => escape(path),
-            Some(Err(gap)) => format!("({})", gap.name()),
-            None => "-".to_owned(),
-        };
-        self.line(|column| (column.cell)(&row), path)
-    }
-
-    fn line(&self, cell: impl Fn(&Column) -> String, path: String) -> String {
-        let mut line = String::new();
-        for column in COLUMNS.iter().filter(|column| self.width.is_none_or(|width| column.from <= width)) {
-            let cell = cut_right(&cell(column), column.width);
-            let _ = write!(line, "{cell:<width$} ", width = column.width);
+    /// A namespace takes a line and not one for each of its mounts, unless a tree was asked for.
+    fn effects<'a>(&self, operation: &'a Operation) -> &'a [Effect] {
+        if operation.namespace.is_some() && !self.tree {
+            return &[];
         }
-        let room = self.width.map(|width| width.saturating_sub(line.chars().count()).max(MIN_PATH));
-        line.push_str(&match room {
-            Some(room) => cut_left(path, room),
-            None => path,
-        });
-        line
-    }
-}
-
-impl Row<'_> {
-    /// A cell that only the operation's first line has.
-    fn first(&self, cell: impl Fn(&Self) -> String) -> String {
-        if self.mark.is_some() { String::new() } else { cell(self) }
+        operation.effects.as_deref().unwrap_or_default()
     }
 
-    fn actor(&self, cell: impl Fn(&Actor) -> String) -> String {
-        self.operation.actor.as_ref().map_or_else(|| "-".to_owned(), cell)
+    fn row(&self, operation: &Operation, effect: Option<&Effect>, branch: &str, below: bool) -> String {
+        let row = Row { operation, effect, below, clock: self.clock };
+        self.line(|column| (column.cell)(&row), branch)
     }
 
-    fn mount(&self, cell: impl Fn(&Mount) -> String) -> String {
-        self.mount.map_or_else(|| "-".to_owned(), cell)
-    }
-}
-
-fn op(row: &Row<'_>) -> String {
-    row.mark.unwrap_or(row.operation.op.name()).to_owned()
-}
-
-fn result(row: &Row<'_>) -> String {
-    row.operation.call.as_ref().map_or_else(|| "-".to_owned(), |call| errno_name(call.errno))
-}
-
-fn namespace(mount: &Mount) -> String {
-    mount.namespace.map_or_else(|| "-".to_owned(), |namespace| namespace.inum.to_string())
-}
-
-fn propagation(mount: &Mount) -> String {
-    let words = [
-        mount.shared.map(|group| format!("shared:{group}")),
-        mount.master.map(|group| format!("master:{group}")),
-        mount.unbindable.then(|| "unbindable".to_owned()),
-    ];
-    let words: Vec<String> = words.into_iter().flatten().collect();
-    if words.is_empty() { "private".to_owned() } else { words.join(",") }
-}
-
-fn cut_right(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
-fn cut_left(text: String, width: usize) -> String {
-    let len = text.chars().count();
-    if len <= width {
-        return text;
-    }
-    ['…'].into_iter().chain(text.chars().skip(len - width + 1)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::operation::{EffectKind, Op, tests::mount};
-
-    fn operation(path: &str) -> Operation {
-        let direct = Mount { path: Ok(path.as_bytes().to_vec()), ..mount(2) };
-        let effect =
-            |mount, propagated| Effect { kind: EffectKind::Attach, propagated: Some(propagated), section: None, mount };
-        Operation {
-            effects: Some(vec![effect(direct.clone(), false), effect(direct, true)]),
-            ..Operation::bare(Op::Automount, 0)
+    /// Words in place of the columns behind the operation's name. They are not cut: a terminal breaks them.
+    fn sentence(&self, operation: &Operation, words: &str) -> String {
+        let row = Row { operation, effect: None, below: false, clock: self.clock };
+        let mut line = Line::new(self.colour);
+        for column in self.columns.iter().take_while(|column| ["TIME", "OP"].contains(&column.name)) {
+            let Cell { text, paint, .. } = (column.cell)(&row);
+            line.cell(&text, paint, column.width);
         }
+        line.cell(words, Paint::Lost, 0);
+        line.text
     }
 
-    #[test]
-    fn a_line_fits_and_keeps_the_end_of_its_path() {
-        let clock = Clock::new(0, 0);
-        let path = "/var/lib/kubelet/pods/0b7cf5a4/volumes/kubernetes.io~csi/pvc-1/mount";
-        for width in [80, 200] {
-            let table = Table::new(Some(width), clock);
-            for line in table.lines(&operation(path)).iter().chain([&table.head()]) {
-                assert!(line.chars().count() <= width, "{width}: {line}");
-            }
-            assert!(table.lines(&operation(path))[0].ends_with("pvc-1/mount"));
+    fn line(&self, cell: impl Fn(&Column) -> Cell, branch: &str) -> String {
+        let mut line = Line::new(self.colour);
+        for (place, column) in self.columns.iter().enumerate() {
+            let Cell { text, paint, keeps } = cell(column);
+            let (branch, last) = (if column.name == "PATH" { branch } else { "" }, place + 1 == self.columns.len());
+            let text = match self.room(column, last.then(|| line.begin())) {
+                Some(room) => fitted(keeps, branch, &text, room),
+                None => format!("{branch}{text}"),
+            };
+            line.cell(&text, paint, if last { 0 } else { self.stretched(column) });
         }
+        line.text
     }
 
-    #[test]
-    fn nothing_is_cut_where_there_is_no_terminal() {
-        let path = "/very/long".repeat(50);
-        let lines = Table::new(None, Clock::new(0, 0)).lines(&operation(&path));
-        assert!(lines[0].ends_with(&path));
+    /// Cells that a text may take. The last column has the rest of the line, from `at` on.
+    fn room(&self, column: &Column, at: Option<usize>) -> Option<usize> {
+        let width = self.width?;
+        Some(match at {
+            Some(at) => width.saturating_sub(at).max(MIN_STRETCH),
+            None if column.name == "PATH" => self.stretched(column),
+            None => column.max,
+        })
     }
 
-    #[test]
-    fn what_propagated_stands_below_with_a_plus() {
-        let lines = Table::new(Some(80), Clock::new(0, 0)).lines(&operation("/mnt"));
-        assert!(lines[0].starts_with("00:00:00.000 automount"), "{}", lines[0]);
-        assert_eq!(lines[1].trim_start().chars().next(), Some('+'), "{}", lines[1]);
+    /// Cells until the next column begins: a path that is not the last one takes what the others leave.
+    fn stretched(&self, column: &Column) -> usize {
+        let Some(width) = self.width.filter(|_| column.name == "PATH") else { return column.width };
+        let others = self.columns.iter().filter(|other| other.name != "PATH");
+        width.saturating_sub(others.map(|other| other.width + 1).sum()).max(MIN_STRETCH)
+    }
+}
+
+/// The columns that the user wants and the terminal has room for.
+fn chosen(look: &Look, width: Option<usize>) -> Vec<&'static Column> {
+    let plus = match &look.choice {
+        Choice::Only(columns) => return columns.clone(),
+        Choice::Plus(columns) => columns,
+    };
+    let unasked = |column: &Column| match column.shown {
+        Shown::From(from) => look.wide || width.is_none_or(|width| from <= width),
+        Shown::Wide => look.wide,
+        Shown::Asked => false,
+    };
+    let added = |column: &Column| plus.iter().any(|plus| plus.name == column.name);
+    COLUMNS.iter().filter(|column| unasked(column) || added(column)).collect()
+}
+
+/// A text in its room. The lines of a tree give way to it where they would leave nothing.
+fn fitted(keeps: Keeps, branch: &str, text: &str, room: usize) -> String {
+    let branch = cut::left(branch, room.saturating_sub(MIN_STRETCH.min(cut::cells(text))).max(1));
+    let room = room.saturating_sub(cut::cells(&branch)).max(1);
+    branch
+        + &match keeps {
+            Keeps::Beginning => cut::right(text, room),
+            Keeps::End => cut::left(text, room),
+        }
+}
+
+/// A line that is being written.
+struct Line {
+    text: String,
+    /// Cells that the text takes.
+    cells: usize,
+    /// Where the next column begins.
+    stop: usize,
+    colour: bool,
+}
+
+impl Line {
+    fn new(colour: bool) -> Self {
+        Self { text: String::new(), cells: 0, stop: 0, colour }
+    }
+
+    /// Where the next text begins: at its column, or a blank behind a text that took its room.
+    fn begin(&self) -> usize {
+        let behind = if self.cells == 0 { 0 } else { self.cells + 1 };
+        self.stop.max(behind)
+    }
+
+    /// A text, with the blanks before it: those behind the last text of a line are never written.
+    fn cell(&mut self, text: &str, paint: Paint, width: usize) {
+        if !text.is_empty() {
+            let begin = self.begin();
+            self.text.extend(iter::repeat_n(' ', begin - self.cells));
+            self.text.push_str(&if self.colour { paint.on(text) } else { text.to_owned() });
+            self.cells = begin + cut::cells(text);
+        }
+        self.stop += width + 1;
     }
 }

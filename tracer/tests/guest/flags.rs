@@ -1,15 +1,18 @@
 //! What ends `trace`, what it leaves out when asked to, and what it says at its end.
 
+use std::process;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 
 use super::actor::Actor;
 use super::ground::{self, Mounted};
 use super::operation::Operation;
 use super::oracle;
-use super::program::{Finished, Program};
+use super::program::{Finished, Program, command};
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -21,6 +24,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("flags::mntns_of_this_namespace", mntns_of_this_namespace),
         trial("flags::event_umount", event_umount),
         trial("flags::event_mount_and_bind", event_mount_and_bind),
+        trial("flags::target_with_an_exclusion_and_pid", target_with_an_exclusion_and_pid),
+        trial("flags::pid_of_nobody", pid_of_nobody),
+        trial("flags::failed_alone", failed_alone),
+        trial("flags::columns_as_asked_for", columns_as_asked_for),
+        trial("flags::a_filter_that_can_match_nothing", a_filter_that_can_match_nothing),
     ]
 }
 
@@ -120,6 +128,68 @@ fn expect_events(asked: &str, wanted: &[&str]) -> Result<()> {
     let operations = trace.drain()?;
     let shown: Vec<&str> = operations.iter().map(Operation::op).collect();
     ensure!(shown == wanted, "--event {asked} showed {shown:?}, expected {wanted:?}");
+    Ok(())
+}
+
+fn target_with_an_exclusion_and_pid() -> Result<()> {
+    let (hidden, shown) = (ground::directory("hidden")?, ground::directory("shown")?);
+    let target = format!("{}/*,!{}", ground::base()?.display(), hidden.display());
+    let mut trace = Program::trace(&["--target", &target, "--pid", &process::id().to_string(), "-t", "tmp*"])?;
+    Mounted::tmpfs(&hidden)?.unmount()?;
+    Mounted::tmpfs(&shown)?.unmount()?;
+    let operations = trace.drain()?;
+    ensure!(operations.len() == 2, "of two mounts one is excluded, shown are {operations:#?}");
+    ensure!(
+        operations.iter().all(|operation| operation.touches(&shown)),
+        "not at {}: {operations:#?}",
+        shown.display()
+    );
+    Ok(())
+}
+
+/// The twin: the same acts, and another process is asked for. Process 2 is the kernel's and mounts nothing.
+fn pid_of_nobody() -> Result<()> {
+    let directory = ground::directory("nobody")?;
+    let trace = Program::trace(&["--pid", "2"])?;
+    Mounted::tmpfs(&directory)?.unmount()?;
+    let finished = trace.terminate()?;
+    ensure!(finished.lines.is_empty(), "--pid 2 showed {:#?}", finished.lines);
+    ensure!(finished.stat("seen")? == 2, "two operations were made: {:#?}", finished.errors);
+    Ok(())
+}
+
+fn failed_alone() -> Result<()> {
+    let directory = ground::directory("failed")?;
+    let trace = Program::trace(&["-x"])?;
+    Mounted::tmpfs(&directory)?.unmount()?;
+    let refused = rustix::mount::unmount(&directory, UnmountFlags::empty());
+    ensure!(refused == Err(Errno::INVAL), "umount of what is no mount gave {refused:?}, expected EINVAL");
+    let finished = trace.terminate()?;
+    ensure!(finished.lines.len() == 1, "of three calls one failed, shown are {:#?}", finished.lines);
+    ensure!(finished.lines[0].contains("EINVAL"), "shown is {}", finished.lines[0]);
+    Ok(())
+}
+
+fn columns_as_asked_for() -> Result<()> {
+    let directory = ground::directory("columns")?;
+    let mut trace = Program::start(&["trace", "--columns", "op,result,path", "--no-headers"])?;
+    trace.wait_ready()?;
+    Mounted::tmpfs(&directory)?.unmount()?;
+    let finished = trace.terminate()?;
+    let path = directory.display();
+    let expected = [format!("mount       OK     {path}"), format!("umount      OK     {path}")];
+    ensure!(finished.lines == expected, "shown are {:#?}, expected {expected:#?}", finished.lines);
+    Ok(())
+}
+
+fn a_filter_that_can_match_nothing() -> Result<()> {
+    for (flags, meant) in [(["-e", "mounts"], "did you mean `mount`"), (["--columns", "+patj"], "did you mean `PATH`")]
+    {
+        let output = command(&[&["trace"], flags.as_slice()].concat()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(2), "trace {flags:?} ended with {}; it said: {said}", output.status);
+        ensure!(said.contains(meant), "trace {flags:?} said: {said}");
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! PURE: the globs of a rule's `match`. Touches nothing.
+//! PURE: the globs of a policy's `match` and of the command line's filters. Touches nothing.
 
 /// A pattern for a whole text: `*` is any number of characters, `?` exactly one, the rest itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

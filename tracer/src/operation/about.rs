@@ -1,0 +1,50 @@
+//! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
+
+use super::{CallEnd, Claimed, EffectKind, Mount, Op, Operation};
+
+impl CallEnd {
+    /// How long it took; `None` when its beginning was missed.
+    pub fn duration_ns(&self) -> Option<u64> {
+        (self.id.start_ns != 0).then(|| self.end_ns.saturating_sub(self.id.start_ns))
+    }
+}
+
+impl EffectKind {
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attach => "attach",
+            Self::Detach => "detach",
+            Self::Move => "move",
+            Self::Change => "change",
+        }
+    }
+}
+
+impl Operation {
+    /// The mount at the caller's path, for a call that changed no table.
+    pub fn target(&self) -> Option<&Mount> {
+        self.call.as_ref()?.target.as_ref()
+    }
+
+    /// [`Self::target`], when that is the mount that the caller asked for. For what brings a mount to a path it is only
+    /// the one that would have been covered: neither its type nor its source is the failed mount's.
+    pub fn subject(&self) -> Option<&Mount> {
+        self.target().filter(|_| !matches!(self.op, Op::Mount | Op::Bind | Op::Move))
+    }
+
+    /// What the caller said.
+    pub fn claimed(&self) -> Option<&Claimed> {
+        self.call.as_ref().map(|call| &call.claimed)
+    }
+
+    /// Whether its call ended with an errno. Not when the end was missed: nobody knows.
+    pub fn failed(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.errno != 0)
+    }
+
+    /// The mounts of its effects.
+    pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.effects.iter().flatten().map(|effect| &effect.mount)
+    }
+}

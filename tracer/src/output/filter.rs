@@ -1,0 +1,146 @@
+//! PURE: which operations the user wants to see.
+//!
+//! Each key holds a list: the items of a list are alternatives, an item that excludes takes away from them, and all
+//! keys must agree. Patterns are compared with texts as the outputs print them: escaped, and sources without their
+//! secrets.
+
+use super::escape::{escape, escape_source};
+use crate::{
+    glob::Glob,
+    operation::{Actor, Claimed, Mount, Namespace, Op, Operation},
+};
+
+/// What one key asks for.
+#[derive(Clone, Debug)]
+pub struct List<T> {
+    /// One of these; anything when there are none.
+    pub include: Vec<T>,
+    /// None of these.
+    pub exclude: Vec<T>,
+}
+
+/// All keys.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Process ids of the actor.
+    pub pid: List<u32>,
+    /// The actor's name.
+    pub comm: List<Glob>,
+    /// Inode numbers of mount namespaces.
+    pub mntns: List<u32>,
+    /// File systems.
+    pub fstype: List<Glob>,
+    /// What is mounted.
+    pub source: List<Glob>,
+    /// Where.
+    pub target: List<Glob>,
+    /// Kinds of operation.
+    pub event: List<Op>,
+    /// Only calls that ended with an errno.
+    pub failed: bool,
+}
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is what the user asked for.
+    Wanted,
+    /// A loss: what the user asked for may have been among it.
+    Loss,
+    /// It is not shown.
+    Hidden,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { include: Vec::new(), exclude: Vec::new() }
+    }
+}
+
+impl<T> List<T> {
+    fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
+    /// Whether one of an operation's values is wanted. An operation without any is wanted by a list that names none.
+    ///
+    /// `hints` are values that say less. They help to find an operation, but what they say is no reason to show one
+    /// whose own values are all excluded.
+    fn wants<V>(&self, own: Vec<V>, hints: Vec<V>, covers: impl Fn(&T, &V) -> bool) -> bool {
+        let among = |items: &[T], value: &V| items.iter().any(|item| covers(item, value));
+        let hints = if own.is_empty() || !self.include.is_empty() { hints } else { Vec::new() };
+        let mut values = own.into_iter().chain(hints).peekable();
+        if values.peek().is_none() {
+            return self.include.is_empty();
+        }
+        values.any(|value| (self.include.is_empty() || among(&self.include, &value)) && !among(&self.exclude, &value))
+    }
+}
+
+impl Filter {
+    /// What becomes of it.
+    pub fn verdict(&self, operation: &Operation) -> Verdict {
+        if operation.op == Op::Gap {
+            return self.of_loss();
+        }
+        let wanted = self.event.wants(vec![operation.op], vec![], Op::eq)
+            && (!self.failed || operation.failed())
+            && self.wants_actor(operation.actor.as_ref())
+            && self.wants_namespaces(operation)
+            && self.wants_mounts(operation);
+        if wanted { Verdict::Wanted } else { Verdict::Hidden }
+    }
+
+    /// A loss may concern anybody, so only `event` can hide it.
+    fn of_loss(&self) -> Verdict {
+        let List { include, exclude } = &self.event;
+        match (include.contains(&Op::Gap), exclude.contains(&Op::Gap)) {
+            (true, false) => Verdict::Wanted,
+            (false, false) if include.is_empty() => Verdict::Loss,
+            _ => Verdict::Hidden,
+        }
+    }
+
+    fn wants_actor(&self, actor: Option<&Actor>) -> bool {
+        let comm = || actor.map(|actor| escape(&actor.comm)).into_iter().collect();
+        self.pid.wants(actor.map(|actor| actor.pid).into_iter().collect(), vec![], u32::eq)
+            && wants_texts(&self.comm, comm, Vec::new)
+    }
+
+    /// The namespaces that it touches; where it was called, where it touches none.
+    fn wants_namespaces(&self, operation: &Operation) -> bool {
+        let mounts = operation.mounts().chain(operation.target()).filter_map(|mount| mount.namespace);
+        let inums = |all: &mut dyn Iterator<Item = Namespace>| all.map(|namespace| namespace.inum).collect();
+        let own = inums(&mut mounts.chain(operation.namespace.map(|change| change.namespace)));
+        let called = inums(&mut operation.actor.iter().filter_map(|actor| actor.namespace));
+        self.mntns.wants(own, called, u32::eq)
+    }
+
+    fn wants_mounts(&self, operation: &Operation) -> bool {
+        let mounts = || operation.mounts().chain(operation.subject());
+        let places = || operation.mounts().chain(operation.target());
+        let claims = |text: fn(&Claimed) -> Option<String>| operation.claimed().and_then(text).into_iter().collect();
+        let source = |mount: &Mount| mount.source.as_deref().map(escape_source);
+        wants_texts(
+            &self.fstype,
+            || mounts().map(|mount| escape(&mount.fstype)).collect(),
+            || claims(|claimed| claimed.fstype.as_deref().map(escape)),
+        ) && wants_texts(
+            &self.source,
+            || mounts().filter_map(source).collect(),
+            || claims(|claimed| claimed.source.as_deref().map(escape_source)),
+        ) && wants_texts(
+            &self.target,
+            || places().filter_map(|mount| mount.path.as_deref().ok()).map(escape).collect(),
+            || claims(|claimed| claimed.target.as_deref().map(escape)),
+        )
+    }
+}
+
+/// An operation may have thousands of texts; they are only made for a list that asks.
+fn wants_texts(list: &List<Glob>, own: impl Fn() -> Vec<String>, hints: impl Fn() -> Vec<String>) -> bool {
+    list.is_empty() || list.wants(own(), hints(), |glob, text| glob.matches(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! PURE: what a table says in words: losses, namespaces, lengths of time, and paths that nobody knows.
+
+use crate::operation::{Gap, Namespace, NamespaceChange, PathGap};
+
+/// Namespaces that a loss names at most.
+const MAX_NAMESPACES: usize = 8;
+
+/// What was lost.
+pub fn loss(gap: &Gap) -> String {
+    let records = gap
+        .dropped
+        .iter()
+        .map(|dropped| format!("{} of {} ({})", count(dropped.records, "record"), dropped.hook, dropped.reason));
+    let runs = (gap.missed > 0).then(|| format!("{} of a probe", count(gap.missed, "run")));
+    let lost: Vec<String> = records.chain(runs).collect();
+    format!("lost {}; {}", lost.join(", "), whereabouts(gap.namespaces.as_deref()))
+}
+
+/// The namespaces that lost facts were about.
+fn whereabouts(namespaces: Option<&[Namespace]>) -> String {
+    match namespaces {
+        None => "they may be about any mount namespace".to_owned(),
+        Some([]) => "no mount table changed with them".to_owned(),
+        Some(all) => {
+            let named: Vec<String> = all.iter().take(MAX_NAMESPACES).map(|one| one.inum.to_string()).collect();
+            let more = all.len().saturating_sub(MAX_NAMESPACES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("they are about mount namespace {}{more}", named.join(", "))
+        }
+    }
+}
+
+/// What a namespace was made of, or took along.
+pub fn namespace(change: &NamespaceChange) -> String {
+    let mounts = count(u64::from(change.mounts), "mount");
+    match change.copied_from {
+        Some(origin) => format!("{mounts} from {}", origin.inum),
+        None => mounts,
+    }
+}
+
+/// In place of a path.
+pub fn no_path(gap: PathGap) -> String {
+    format!("({})", gap.name().replace('_', " "))
+}
+
+/// A length of time to two or three digits, in the unit that fits.
+pub fn duration(ns: u64) -> String {
+    let (unit, name) = match ns {
+        0..1_000 => return format!("{ns}ns"),
+        1_000..1_000_000 => (1_000, "us"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let (whole, tenths) = (ns / unit, ns % unit * 10 / unit);
+    if whole < 10 { format!("{whole}.{tenths}{name}") } else { format!("{whole}{name}") }
+}
+
+fn count(number: u64, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Dropped;
+
+    #[test]
+    fn a_loss_says_what_how_many_and_where() {
+        let dropped = |records, reason| Dropped { hook: "graft_tree", reason, records };
+        let namespace = |inum| Namespace { inum, id: 0 };
+        let gap = Gap {
+            dropped: vec![dropped(12, "ring_full"), dropped(1, "throttled")],
+            missed: 3,
+            namespaces: Some(vec![namespace(7), namespace(8)]),
+        };
+        assert_eq!(
+            loss(&gap),
+            "lost 12 records of graft_tree (ring_full), 1 record of graft_tree (throttled), 3 runs of a probe; \
+             they are about mount namespace 7, 8"
+        );
+        let many = Gap { namespaces: Some((0..10).map(namespace).collect()), ..gap.clone() };
+        assert!(loss(&many).ends_with("6, 7 and 2 more"), "{}", loss(&many));
+        let anywhere = Gap { missed: 1, ..Gap::default() };
+        assert_eq!(loss(&anywhere), "lost 1 run of a probe; they may be about any mount namespace");
+    }
+
+    #[test]
+    fn lengths_of_time_keep_their_size() {
+        for (ns, expected) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (9_099, "9.0us"),
+            (62_454_000, "62ms"),
+            (1_999_999_999, "1.9s"),
+            (75_000_000_000, "75s"),
+        ] {
+            assert_eq!(duration(ns), expected);
+        }
+    }
+}
