@@ -20,6 +20,10 @@ pub(super) fn run(report: &mut Report) {
         let mut command = cargo(&["clippy", "--workspace", "--exclude", EBPF_CRATE, "--all-targets"])?;
         plain(command.args(DENY))
     });
+    // Its `test = false` keeps it out of `cargo test`, and out of `--all-targets` as well.
+    report.step("cargo clippy of the guest tests", || {
+        plain(cargo(&["clippy", "-p", "tracer", "--test", "guest"])?.args(DENY))
+    });
     report.step("cargo clippy of the eBPF program", || plain(&mut ebpf_clippy()?));
     report.step("cargo test", || {
         unit_tests(&mut cargo(&["test", "--workspace", "--exclude", EBPF_CRATE, "--no-fail-fast"])?)
