@@ -8,6 +8,8 @@
 //! guest-tests --test-threads=1
 //! ```
 //!
+//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects.
+//!
 //! The trials act on one machine, so they run one after the other.
 
 use std::process::ExitCode;
@@ -19,28 +21,39 @@ mod guest {
 
     // What is tested.
     pub(crate) mod burst;
+    pub(crate) mod changes;
     pub(crate) mod check;
+    pub(crate) mod detached;
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod moves;
     pub(crate) mod names;
+    pub(crate) mod namespaces;
     pub(crate) mod operations;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
+    pub(crate) mod trees;
 
     // What the tests share.
     pub(crate) mod actor;
     pub(crate) mod disk;
+    pub(crate) mod expect;
     pub(crate) mod ground;
+    pub(crate) mod kernel;
     pub(crate) mod node;
     pub(crate) mod operation;
     pub(crate) mod oracle;
     pub(crate) mod program;
+    pub(crate) mod raw;
     pub(crate) mod trial;
 }
 
-use guest::{actor, burst, check, failures, flags, ground, limits, names, operations, policies, propagation, refusals};
+use guest::{
+    actor, burst, changes, check, detached, failures, flags, ground, limits, moves, names, namespaces, operations,
+    policies, propagation, refusals, trees, trial,
+};
 
 fn main() -> ExitCode {
     if actor::is_actor() {
@@ -52,6 +65,11 @@ fn main() -> ExitCode {
         policies::trials(),
         check::trials(),
         operations::trials(),
+        moves::trials(),
+        trees::trials(),
+        detached::trials(),
+        changes::trials(),
+        namespaces::trials(),
         failures::trials(),
         propagation::trials(),
         names::trials(),
@@ -60,7 +78,8 @@ fn main() -> ExitCode {
         limits::trials(),
         refusals::trials(),
     ];
-    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    let trials = trial::chosen(trials.into_iter().flatten().collect());
+    let conclusion = libtest_mimic::run(&arguments, trials);
     ground::clear();
     conclusion.exit_code()
 }
