@@ -21,12 +21,14 @@ mod guest {
 
     // What is tested.
     pub(crate) mod burst;
+    pub(crate) mod callers32;
     pub(crate) mod changes;
     pub(crate) mod check;
     pub(crate) mod detached;
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod missing;
     pub(crate) mod moves;
     pub(crate) mod names;
     pub(crate) mod namespaces;
@@ -51,8 +53,8 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, changes, check, detached, failures, flags, ground, limits, moves, names, namespaces, operations,
-    policies, propagation, refusals, trees, trial,
+    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, missing, moves, names,
+    namespaces, operations, policies, propagation, refusals, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
         changes::trials(),
         namespaces::trials(),
         failures::trials(),
+        missing::trials(),
+        callers32::trials(),
         propagation::trials(),
         names::trials(),
         flags::trials(),
