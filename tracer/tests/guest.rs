@@ -28,6 +28,7 @@ mod guest {
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod links;
     pub(crate) mod missing;
     pub(crate) mod moves;
     pub(crate) mod names;
@@ -40,6 +41,7 @@ mod guest {
 
     // What the tests share.
     pub(crate) mod actor;
+    pub(crate) mod btf;
     pub(crate) mod disk;
     pub(crate) mod expect;
     pub(crate) mod ground;
@@ -53,7 +55,7 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, missing, moves, names,
+    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, missing, moves, names,
     namespaces, operations, policies, propagation, refusals, trees, trial,
 };
 
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let trials = [
         policies::trials(),
         check::trials(),
+        links::trials(),
         operations::trials(),
         moves::trials(),
         trees::trials(),
