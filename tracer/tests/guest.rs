@@ -34,6 +34,7 @@ mod guest {
     pub(crate) mod names;
     pub(crate) mod namespaces;
     pub(crate) mod operations;
+    pub(crate) mod order;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
@@ -56,7 +57,7 @@ mod guest {
 
 use guest::{
     actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, missing, moves, names,
-    namespaces, operations, policies, propagation, refusals, trees, trial,
+    namespaces, operations, order, policies, propagation, refusals, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         propagation::trials(),
         names::trials(),
         flags::trials(),
+        order::trials(),
         burst::trials(),
         limits::trials(),
         refusals::trials(),
