@@ -29,6 +29,7 @@ mod guest {
     pub(crate) mod flags;
     pub(crate) mod limits;
     pub(crate) mod links;
+    pub(crate) mod loss;
     pub(crate) mod missing;
     pub(crate) mod moves;
     pub(crate) mod names;
@@ -56,8 +57,8 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, missing, moves, names,
-    namespaces, operations, order, policies, propagation, refusals, trees, trial,
+    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, missing, moves,
+    names, namespaces, operations, order, policies, propagation, refusals, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         flags::trials(),
         order::trials(),
         burst::trials(),
+        loss::trials(),
         limits::trials(),
         refusals::trials(),
     ];
