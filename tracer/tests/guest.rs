@@ -39,6 +39,8 @@ mod guest {
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
+    pub(crate) mod secrets;
+    pub(crate) mod terminal;
     pub(crate) mod trees;
 
     // What the tests share.
@@ -53,12 +55,13 @@ mod guest {
     pub(crate) mod oracle;
     pub(crate) mod program;
     pub(crate) mod raw;
+    pub(crate) mod screen;
     pub(crate) mod trial;
 }
 
 use guest::{
     actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, missing, moves,
-    names, namespaces, operations, order, policies, propagation, refusals, trees, trial,
+    names, namespaces, operations, order, policies, propagation, refusals, secrets, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -82,6 +85,8 @@ fn main() -> ExitCode {
         callers32::trials(),
         propagation::trials(),
         names::trials(),
+        terminal::trials(),
+        secrets::trials(),
         flags::trials(),
         order::trials(),
         burst::trials(),
