@@ -8,6 +8,8 @@
 //! guest-tests --test-threads=1
 //! ```
 //!
+//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects.
+//!
 //! The trials act on one machine, so they run one after the other.
 
 use std::process::ExitCode;
@@ -19,32 +21,50 @@ mod guest {
 
     // What is tested.
     pub(crate) mod burst;
+    pub(crate) mod callers32;
+    pub(crate) mod changes;
     pub(crate) mod check;
+    pub(crate) mod detached;
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod limits;
+    pub(crate) mod links;
+    pub(crate) mod loss;
     pub(crate) mod matches;
+    pub(crate) mod missing;
+    pub(crate) mod moves;
     pub(crate) mod names;
+    pub(crate) mod namespaces;
     pub(crate) mod operations;
+    pub(crate) mod order;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
     pub(crate) mod reloads;
+    pub(crate) mod secrets;
+    pub(crate) mod terminal;
+    pub(crate) mod trees;
 
     // What the tests share.
     pub(crate) mod actor;
+    pub(crate) mod btf;
     pub(crate) mod disk;
+    pub(crate) mod expect;
     pub(crate) mod ground;
+    pub(crate) mod kernel;
     pub(crate) mod node;
     pub(crate) mod operation;
     pub(crate) mod oracle;
     pub(crate) mod program;
+    pub(crate) mod raw;
+    pub(crate) mod screen;
     pub(crate) mod trial;
 }
 
 use guest::{
-    actor, burst, check, failures, flags, ground, limits, matches, names, operations, policies, propagation, refusals,
-    reloads,
+    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, matches, missing,
+    moves, names, namespaces, operations, order, policies, propagation, refusals, reloads, secrets, terminal, trees,
+    trial,
 };
 
 fn main() -> ExitCode {
@@ -56,18 +76,31 @@ fn main() -> ExitCode {
     let trials = [
         policies::trials(),
         check::trials(),
+        links::trials(),
         operations::trials(),
+        moves::trials(),
+        trees::trials(),
+        detached::trials(),
+        changes::trials(),
+        namespaces::trials(),
         failures::trials(),
+        missing::trials(),
+        callers32::trials(),
         propagation::trials(),
         names::trials(),
+        terminal::trials(),
+        secrets::trials(),
         flags::trials(),
+        order::trials(),
         burst::trials(),
+        loss::trials(),
         limits::trials(),
         matches::trials(),
         refusals::trials(),
         reloads::trials(),
     ];
-    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    let trials = trial::chosen(trials.into_iter().flatten().collect());
+    let conclusion = libtest_mimic::run(&arguments, trials);
     ground::clear();
     conclusion.exit_code()
 }

@@ -14,11 +14,11 @@ use crate::guest::kernels;
 use crate::host::{self, Progress};
 
 /// What `test` and `demo` boot when nothing else was asked for.
-pub(crate) const DEFAULT_SERIES: [&str; 2] = ["6.1", "6.18"];
+const DEFAULT_SERIES: [&str; 3] = ["6.1", "6.18", "5.10"];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A kernel series to have in target/guest: 5.10, 6.1, 6.12, 6.18, ... or `newest`; repeat for several [default: 6.1 6.18]
+    /// A kernel series to have in target/guest: 5.10, 6.1, 6.12, 6.18, ... or `newest`; repeat for several [default: 6.1 6.18 5.10]
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<String>,
 }

@@ -4,40 +4,42 @@
 mod count;
 mod guests;
 mod host_steps;
+mod plan;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::guest::kernels::NEWEST;
 use crate::setup;
 use count::Count;
-
-/// What `--full` boots.
-const FULL_SERIES: [&str; 4] = ["6.1", "6.12", "6.18", NEWEST];
+use plan::{Attach, Guest};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Leave the guests out
     #[arg(long, conflicts_with_all = ["full", "kernels"])]
     quick: bool,
-    /// All kernels: 6.1, 6.12, 6.18 and the newest
+    /// All kernels: 5.10, 6.1, 6.12, 6.18 and the newest with fentry, 5.10 and 6.18 with kprobes
     #[arg(long, conflicts_with = "kernels")]
     full: bool,
-    /// Kernel series for the guests; repeat for several [default: 6.1 6.18]
+    /// Kernel series for the guests; repeat for several [default: 6.1 and 6.18 with fentry, and with kprobes, shorter, 5.10
+    /// and 6.18]
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<String>,
+    /// With --kernel: how to attach; repeat for both
+    #[arg(long, value_enum, requires = "kernels", default_value = "fentry")]
+    attach: Vec<Attach>,
 }
 
 impl Options {
-    fn series(&self) -> Vec<String> {
+    fn guests(&self) -> Vec<Guest> {
         if self.full {
-            FULL_SERIES.map(String::from).to_vec()
+            plan::full()
         } else if self.kernels.is_empty() {
-            setup::DEFAULT_SERIES.map(String::from).to_vec()
+            plan::default()
         } else {
-            self.kernels.clone()
+            plan::chosen(&self.kernels, &self.attach)
         }
     }
 }
@@ -105,15 +107,16 @@ impl Step {
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let series = options.series();
+    let guests = options.guests();
     let mut report = Report::default();
     let ready = report.step("set-up", || {
-        if options.quick { setup::ensure_toolchain() } else { setup::ensure(&series) }.map(|()| Count::default())
+        if options.quick { setup::ensure_toolchain() } else { setup::ensure(&plan::kernels(&guests)) }
+            .map(|()| Count::default())
     });
     if ready {
         host_steps::run(&mut report);
         if !options.quick {
-            guests::run(&mut report, &series);
+            guests::run(&mut report, &guests);
         }
     }
     report.print();

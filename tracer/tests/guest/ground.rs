@@ -110,6 +110,17 @@ impl Mounted {
         Self { path: path.to_owned(), there: true }
     }
 
+    /// It stands elsewhere now.
+    pub(crate) fn moved_to(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// It was unmounted elsewhere.
+    pub(crate) fn forget(mut self) {
+        self.there = false;
+    }
+
     /// Unmounts it now.
     pub(crate) fn unmount(self) -> Result<()> {
         self.unmount_with(UnmountFlags::empty())

@@ -115,7 +115,8 @@ fn expect_source(operation: &Operation, disk: &Disk) -> Result<()> {
     Ok(())
 }
 
-fn expect_own_actor(operation: &Operation) -> Result<()> {
+/// The trial itself did it.
+pub(crate) fn expect_own_actor(operation: &Operation) -> Result<()> {
     operation.expect("/actor/pid", std::process::id())?;
     operation.expect("/actor/comm", oracle::own_comm()?)?;
     operation.expect("/actor/uid", 0)?;

@@ -15,6 +15,16 @@ pub(crate) struct Mount {
     pub(crate) path: Vec<u8>,
     pub(crate) fstype: String,
     pub(crate) shared: bool,
+    /// Which directory of its file system it shows.
+    pub(crate) root: Vec<u8>,
+    /// Its own options, `rw,relatime`, without those of the file system.
+    pub(crate) options: Vec<String>,
+    /// Its peer group, when shared.
+    pub(crate) group: Option<u64>,
+    /// Its master's peer group.
+    pub(crate) master: Option<u64>,
+    /// It can not be bound.
+    pub(crate) unbindable: bool,
 }
 
 /// The mounts that process `pid` sees, in the kernel's order.
@@ -81,13 +91,26 @@ fn parse_line(line: &[u8]) -> Result<Mount> {
         bail!("no separator");
     };
     ensure!(dash >= 6 && fields.len() >= dash + 3, "too few fields");
+    let tags = &fields[6..dash];
     Ok(Mount {
         id: text(fields[0])?.parse().context("the mount's id is no number")?,
         dev: text(fields[2])?.to_owned(),
         path: unescape(fields[4])?,
         fstype: text(fields[dash + 1])?.to_owned(),
-        shared: fields[6..dash].iter().any(|field| field.starts_with(b"shared:")),
+        shared: tags.iter().any(|field| field.starts_with(b"shared:")),
+        root: unescape(fields[3])?,
+        options: text(fields[5])?.split(',').map(str::to_owned).collect(),
+        group: tagged(tags, "shared:")?,
+        master: tagged(tags, "master:")?,
+        unbindable: tags.contains(&b"unbindable".as_slice()),
     })
+}
+
+/// The number behind a tag like `shared:`.
+fn tagged(tags: &[&[u8]], tag: &str) -> Result<Option<u64>> {
+    let found = tags.iter().find_map(|field| field.strip_prefix(tag.as_bytes()));
+    let number = found.map(|number| text(number)?.parse().with_context(|| format!("{tag} has no number")));
+    number.transpose()
 }
 
 fn text(field: &[u8]) -> Result<&str> {

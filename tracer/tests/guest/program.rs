@@ -36,12 +36,25 @@ pub(crate) struct Finished {
     pub(crate) errors: Vec<String>,
 }
 
+/// How to attach, when the environment says it: the same trials run with each kind.
+const ATTACH: &str = "GUEST_ATTACH";
+/// The subcommands that attach.
+const ATTACHING: [&str; 3] = ["trace", "agent", "check"];
+
 /// A command that runs the binary under test.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let binary = std::env::var_os("MOUNT_TRACER").unwrap_or_else(|| "mount-tracer".into());
     let mut command = Command::new(binary);
     command.args(arguments);
+    if let (Some(kind), true) = (attach_kind(), arguments.first().is_some_and(|first| ATTACHING.contains(first))) {
+        command.args(["--attach", &kind]);
+    }
     command
+}
+
+/// The kind of attachment that the environment asks for.
+pub(crate) fn attach_kind() -> Option<String> {
+    std::env::var(ATTACH).ok()
 }
 
 impl Program {
@@ -99,13 +112,23 @@ impl Program {
         Ok(())
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The next line, or `None` when it has closed its output.
+    pub(crate) fn next_line(&mut self, deadline: Instant) -> Result<Option<Vec<u8>>> {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => bail!("no further line in time; it said: {:#?}", self.errors()),
+        }
+    }
+
     /// The next line as JSON, or `None` when it has closed its output.
     pub(crate) fn next_json(&mut self, deadline: Instant) -> Result<Option<Value>> {
-        let line = match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => bail!("no further line in time; it said: {:#?}", self.errors()),
-        };
+        let Some(line) = self.next_line(deadline)? else { return Ok(None) };
         ensure!(!line.iter().any(|byte| *byte < b' '), "a control character in {:?}", String::from_utf8_lossy(&line));
         let text = String::from_utf8(line).context("a line that is not UTF-8")?;
         serde_json::from_str(&text).map(Some).with_context(|| format!("a line that is not JSON: {text}"))
@@ -119,12 +142,17 @@ impl Program {
 
     /// The same, when something else has made the sentinel.
     pub(crate) fn drain_to_sentinel(&mut self) -> Result<Vec<Operation>> {
+        self.drain_to_sentinel_within(LINE)
+    }
+
+    /// The same, when much has to be read before it.
+    pub(crate) fn drain_to_sentinel_within(&mut self, time: Duration) -> Result<Vec<Operation>> {
         let sentinel = ground::sentinel()?;
-        let deadline = Instant::now() + LINE;
+        let deadline = Instant::now() + time;
         let mut operations = Vec::new();
         loop {
             let next = self.next_json(deadline);
-            let next = next.with_context(|| format!("before the sentinel there were {operations:#?}"))?;
+            let next = next.with_context(|| format!("before the sentinel there were {}", shown(&operations)))?;
             let operation = Operation(next.context("trace ended before it showed the sentinel")?);
             if !operation.touches(&sentinel) {
                 operations.push(operation);
@@ -143,8 +171,7 @@ impl Program {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(self) -> Result<Finished> {
-        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)
-            .context("cannot send SIGTERM to mount-tracer")?;
+        rustix::process::kill_process(self.pid(), Signal::TERM).context("cannot send SIGTERM to mount-tracer")?;
         self.wait()
     }
 
@@ -182,6 +209,12 @@ impl Finished {
         let value = value.with_context(|| format!("no {name}= in `stats:{line}`"))?;
         value.parse().with_context(|| format!("{name} is no number in `stats:{line}`"))
     }
+}
+
+/// Operations for a message, the first few of many.
+fn shown(operations: &[Operation]) -> String {
+    const FEW: usize = 3;
+    format!("{} operations: {:#?}", operations.len(), &operations[..operations.len().min(FEW)])
 }
 
 fn each_line(from: impl Read, mut take: impl FnMut(Vec<u8>)) {

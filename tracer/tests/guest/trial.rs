@@ -1,4 +1,5 @@
-//! Turns a function that returns `anyhow::Result` into a named trial whose failure shows the whole chain of causes.
+//! Trials by name, and which of them to run: a function that returns `anyhow::Result` becomes a trial whose failure shows
+//! the whole chain of causes.
 
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
@@ -6,4 +7,20 @@ use libtest_mimic::{Failed, Trial};
 /// Names a test.
 pub(crate) fn trial(name: &str, test: fn() -> Result<()>) -> Trial {
     Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
+}
+
+/// Which subjects to run, when the environment says it: their names with commas between them.
+const SUBJECTS: &str = "GUEST_TRIALS";
+
+/// Those that were asked for. A subject without a trial is a failed one, so that a misspelt list does not pass.
+pub(crate) fn chosen(all: Vec<Trial>) -> Vec<Trial> {
+    let Ok(subjects) = std::env::var(SUBJECTS) else { return all };
+    let is_of = |trial: &Trial, subject: &str| trial.name().split("::").next() == Some(subject);
+    let unknown: Vec<Trial> = subjects
+        .split(',')
+        .filter(|subject| !all.iter().any(|trial| is_of(trial, subject)))
+        .map(|subject| Trial::test(format!("{subject}::is_no_subject"), || Err(Failed::without_message())))
+        .collect();
+    let wanted = all.into_iter().filter(|trial| subjects.split(',').any(|subject| is_of(trial, subject)));
+    wanted.chain(unknown).collect()
 }

@@ -1,4 +1,4 @@
-//! The steps that need a kernel: the guest tests and the demo, in a fresh guest per kernel.
+//! The steps that need a kernel: the guest tests and the demo, in a fresh guest per kernel and kind of attachment.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 
 use super::Report;
 use super::count::Count;
+use super::plan::{self, Guest};
 use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
 use crate::{build, host};
 
-/// Under emulation the tests take two to four minutes, by how busy the machine is.
-const TIMEOUT: Duration = Duration::from_mins(10);
+/// Under emulation all tests take some minutes, by how busy the machine is.
+const TIMEOUT: Duration = Duration::from_mins(20);
 /// The disk that the tests format, and a spare one that a test pulls out.
 const DISKS_MIB: [u32; 2] = [512, 64];
 const CONSOLE_TAIL: usize = 60;
@@ -20,17 +21,17 @@ const MYSELF: &str = "/proc/self/exe";
 /// Where the harness lies in the guest.
 const TESTS: &str = "/bin/guest-tests";
 
-pub(super) fn run(report: &mut Report, series: &[String]) {
+pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     let binaries = built(report, "build of the binaries for guests", build::guest_binaries);
     let tests = binaries.is_some().then(|| built(report, "build of the guest tests", build::guest_tests)).flatten();
-    for kernel in series {
-        let name = format!("guest tests on {kernel}");
+    for guest in guests {
+        let name = guest.name();
         match (&binaries, &tests) {
-            (Some(binaries), Some(tests)) => drop(report.step(&name, || guest_tests(kernel, binaries, tests))),
+            (Some(binaries), Some(tests)) => drop(report.step(&name, || guest_tests(guest, binaries, tests))),
             _ => report.skip(&name),
         }
     }
-    for kernel in series {
+    for kernel in &plan::demos(guests) {
         let name = format!("demo on {kernel}");
         match binaries {
             Some(_) => drop(report.step(&name, || demo(kernel))),
@@ -49,8 +50,9 @@ fn built<T>(report: &mut Report, name: &str, build: impl FnOnce() -> Result<T>) 
     made
 }
 
-fn guest_tests(kernel: &str, binaries: &[PathBuf], tests: &Path) -> Result<Count> {
-    let mut spec = Spec::new(kernel, &["guest-tests", "--test-threads=1"]);
+fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Count> {
+    let mut spec = Spec::new(&guest.kernel, &[]);
+    spec.command = guest.command();
     spec.timeout = TIMEOUT;
     spec.disks_mib = DISKS_MIB.to_vec();
     spec.modules = ["nvme", "ext4"].map(String::from).to_vec();

@@ -20,6 +20,10 @@ pub(super) fn run(report: &mut Report) {
     report.step("cargo clippy", || {
         plain(cargo(&["clippy", "--workspace", "--all-targets"])?.args(without_ebpf()).args(DENY))
     });
+    // Its `test = false` keeps it out of `cargo test`, and out of `--all-targets` as well.
+    report.step("cargo clippy of the guest tests", || {
+        plain(cargo(&["clippy", "-p", "tracer", "--test", "guest"])?.args(DENY))
+    });
     report.step("cargo clippy of the eBPF programs", || plain(&mut ebpf_clippy()?));
     report.step("cargo test", || unit_tests(cargo(&["test", "--workspace", "--no-fail-fast"])?.args(without_ebpf())));
 }

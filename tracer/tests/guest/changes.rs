@@ -1,0 +1,226 @@
+//! A mount stays where it is, with other attributes or another propagation: one effect of kind `change` for each mount
+//! that changed, with what mountinfo says of it afterwards.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use super::expect::{Wanted, all_own, expect_effects};
+use super::ground::{self, Mounted};
+use super::kernel;
+use super::operation::{Operation, expect_path};
+use super::operations::expect_own_actor;
+use super::oracle;
+use super::program::Program;
+use super::raw::{self, MountAttr};
+use super::trees::{self, Tree};
+use super::trial::trial;
+
+/// `linux/mount.h` and `linux/fcntl.h`.
+const MOUNT_ATTR_RDONLY: u64 = 1;
+const MOUNT_ATTR_NOSUID: u64 = 2;
+const AT_RECURSIVE: u64 = 0x8000;
+const MS_SHARED: u64 = 1 << 20;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        trial("changes::remount_of_one_mount", remount_of_one_mount),
+        trial("changes::remount_of_a_file_system", remount_of_a_file_system),
+        trial("changes::remount_that_is_refused", remount_that_is_refused),
+        trial("changes::each_propagation", each_propagation),
+        trial("changes::propagation_of_a_tree", propagation_of_a_tree),
+        trial("changes::propagation_that_is_refused", propagation_that_is_refused),
+    ];
+    if kernel::has_mount_setattr() {
+        trials.extend([
+            trial("changes::mount_setattr", mount_setattr),
+            trial("changes::mount_setattr_of_a_tree", mount_setattr_of_a_tree),
+            trial("changes::mount_setattr_of_the_propagation_alone", mount_setattr_of_the_propagation_alone),
+            trial("changes::mount_setattr_of_both", mount_setattr_of_both),
+            trial("changes::mount_setattr_that_is_refused", mount_setattr_that_is_refused),
+        ]);
+    } else {
+        trials.push(trial("changes::this_kernel_has_no_mount_setattr", this_kernel_has_no_mount_setattr));
+    }
+    trials
+}
+
+fn remount(target: &Path, flags: MountFlags, data: &str) -> Result<(), Errno> {
+    rustix::mount::mount_remount(target, flags, data)
+}
+
+fn remount_of_one_mount() -> Result<()> {
+    let target = ground::directory("remount")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    remount(&target, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, "").context("remount")?;
+    let operation = trace.drain_one()?;
+    let options = oracle::own_mount_at(&target)?.options;
+    ensure!(options.iter().any(|option| option == "ro"), "the remount left the mount writable: {options:?}");
+    expect_effects(&operation, "remount", "mount", &[Wanted::own("change", &target)?])?;
+    expect_path(&operation, "/claimed/target", &target)?;
+    expect_own_actor(&operation)?;
+    mounted.unmount()
+}
+
+fn remount_of_a_file_system() -> Result<()> {
+    let target = ground::directory("remount")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    remount(&target, MountFlags::NOEXEC, "size=1m").context("remount")?;
+    let operation = trace.drain_one()?;
+    expect_effects(&operation, "remount", "mount", &[Wanted::own("change", &target)?])?;
+    mounted.unmount()
+}
+
+fn remount_that_is_refused() -> Result<()> {
+    let target = ground::directory("remount")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let open = File::create_new(target.join("open"))?;
+    let mut trace = Program::trace(&[])?;
+    let refused = remount(&target, MountFlags::RDONLY, "");
+    ensure!(refused == Err(Errno::BUSY), "a read-only remount of a file that is written gave {refused:?}");
+    let operation = trace.drain_one()?;
+    operation.expect_failure("remount", 16, "EBUSY")?;
+    expect_path(&operation, "/target/path", &target)?;
+    drop(open);
+    // The twin: the same call, when nothing is open.
+    remount(&target, MountFlags::RDONLY, "").context("remount")?;
+    expect_effects(&trace.drain_one()?, "remount", "mount", &[Wanted::own("change", &target)?])?;
+    mounted.unmount()
+}
+
+fn each_propagation() -> Result<()> {
+    let target = ground::directory("propagation")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    let kinds = [
+        (MountPropagationFlags::SHARED, "MS_SHARED"),
+        (MountPropagationFlags::PRIVATE, "MS_PRIVATE"),
+        (MountPropagationFlags::UNBINDABLE, "MS_UNBINDABLE"),
+        (MountPropagationFlags::DOWNSTREAM, "MS_SLAVE"),
+    ];
+    for (kind, name) in kinds {
+        ground::change(&target, kind)?;
+        let operation = trace.drain_one()?;
+        let wanted = Wanted::own("change", &target)?;
+        expect_effects(&operation, "propagation", "mount", &[wanted]).with_context(|| name.to_owned())?;
+        operation.expect("/claimed/flags", vec![name])?;
+    }
+    mounted.unmount()
+}
+
+fn propagation_of_a_tree() -> Result<()> {
+    let tree = Tree::grow("tree")?;
+    let points = trees::points(tree.root());
+    let mut trace = Program::trace(&[])?;
+    ground::change(tree.root(), MountPropagationFlags::SHARED | MountPropagationFlags::REC)?;
+    let operation = trace.drain_one()?;
+    expect_effects(&operation, "propagation", "mount", &all_own("change", &trees::refs(&points))?)?;
+    // The twin: without the flag it is the top alone.
+    ground::change(tree.root(), MountPropagationFlags::PRIVATE)?;
+    let operation = trace.drain_one()?;
+    expect_effects(&operation, "propagation", "mount", &[Wanted::own("change", tree.root())?])?;
+    tree.fell()
+}
+
+/// A directory that is no mount point has no propagation.
+fn propagation_that_is_refused() -> Result<()> {
+    let directory = ground::directory("plain")?;
+    let mut trace = Program::trace(&[])?;
+    let refused = rustix::mount::mount_change(&directory, MountPropagationFlags::SHARED);
+    ensure!(refused == Err(Errno::INVAL), "sharing a plain directory gave {refused:?}");
+    let operation = trace.drain_one()?;
+    operation.expect_failure("propagation", 22, "EINVAL")?;
+    expect_path(&operation, "/target/path", &directory)
+}
+
+fn setattr(path: &Path, flags: u64, attr: MountAttr) -> Result<(), Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    raw::mount_setattr(&path, flags, &attr)
+}
+
+fn mount_setattr() -> Result<()> {
+    let target = ground::directory("setattr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    setattr(&target, 0, MountAttr { set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, ..MountAttr::default() })?;
+    let operation = trace.drain_one()?;
+    expect_setattr(&operation, "setattr", &[Wanted::own("change", &target)?])?;
+    operation.expect("/claimed/attributes", vec!["MOUNT_ATTR_RDONLY", "MOUNT_ATTR_NOSUID"])?;
+    expect_path(&operation, "/claimed/target", &target)?;
+    expect_own_actor(&operation)?;
+    setattr(&target, 0, MountAttr { clear: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    let operation = trace.drain_one()?;
+    expect_setattr(&operation, "setattr", &[Wanted::own("change", &target)?])?;
+    operation.expect("/claimed/cleared", vec!["MOUNT_ATTR_RDONLY"])?;
+    mounted.unmount()
+}
+
+fn expect_setattr(operation: &Operation, op: &str, wanted: &[Wanted]) -> Result<()> {
+    expect_effects(operation, op, "mount_setattr", wanted)
+}
+
+fn mount_setattr_of_a_tree() -> Result<()> {
+    let tree = Tree::grow("tree")?;
+    let points = trees::points(tree.root());
+    let mut trace = Program::trace(&[])?;
+    setattr(tree.root(), AT_RECURSIVE, MountAttr { set: MOUNT_ATTR_NOSUID, ..MountAttr::default() })?;
+    let operation = trace.drain_one()?;
+    expect_setattr(&operation, "setattr", &all_own("change", &trees::refs(&points))?)?;
+    tree.fell()
+}
+
+fn mount_setattr_of_the_propagation_alone() -> Result<()> {
+    let target = ground::directory("setattr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    setattr(&target, 0, MountAttr { propagation: MS_SHARED, ..MountAttr::default() })?;
+    let operation = trace.drain_one()?;
+    ensure!(oracle::own_mount_at(&target)?.shared, "mount_setattr did not share the mount");
+    expect_setattr(&operation, "propagation", &[Wanted::own("change", &target)?])?;
+    operation.expect("/claimed/propagation", "MS_SHARED")?;
+    mounted.unmount()
+}
+
+/// The twin: with an attribute besides, it is not the propagation alone, and still one change of one mount.
+fn mount_setattr_of_both() -> Result<()> {
+    let target = ground::directory("setattr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let mut trace = Program::trace(&[])?;
+    setattr(&target, 0, MountAttr { set: MOUNT_ATTR_NOSUID, propagation: MS_SHARED, ..MountAttr::default() })?;
+    let operation = trace.drain_one()?;
+    expect_setattr(&operation, "setattr", &[Wanted::own("change", &target)?])?;
+    mounted.unmount()
+}
+
+fn mount_setattr_that_is_refused() -> Result<()> {
+    let directory = ground::directory("plain")?;
+    let mut trace = Program::trace(&[])?;
+    let refused = setattr(&directory, 0, MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() });
+    ensure!(refused == Err(Errno::INVAL), "mount_setattr of a plain directory gave {refused:?}");
+    let operation = trace.drain_one()?;
+    operation.expect_failure("setattr", 22, "EINVAL")?;
+    operation.expect("/syscall", "mount_setattr")?;
+    expect_path(&operation, "/claimed/target", &directory)
+}
+
+/// In place of the trials above: the call is refused, changes nothing, and nothing is shown.
+fn this_kernel_has_no_mount_setattr() -> Result<()> {
+    let target = ground::directory("setattr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let before = oracle::own_mount_at(&target)?;
+    let mut trace = Program::trace(&[])?;
+    let refused = setattr(&target, 0, MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() });
+    ensure!(refused == Err(Errno::NOSYS), "mount_setattr gave {refused:?} on a kernel that has none");
+    let shown = trace.drain()?;
+    ensure!(shown.is_empty(), "a call that this kernel does not have was shown: {shown:#?}");
+    ensure!(oracle::own_mount_at(&target)? == before, "a call that this kernel does not have changed the mount");
+    mounted.unmount()
+}

@@ -1,0 +1,20 @@
+//! What this kernel has, asked of the kernel itself: a trial of what it lacks checks that it lacks it.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use rustix::io::Errno;
+
+use super::raw::{self, MountAttr};
+
+/// Whether it knows `mount_setattr(2)` (5.12 and newer).
+pub(crate) fn has_mount_setattr() -> bool {
+    // A path that does not exist: nothing can change.
+    raw::mount_setattr(c"/proc/no such file", 0, &MountAttr { set: 1, ..MountAttr::default() }) != Err(Errno::NOSYS)
+}
+
+/// A file of the kernel's, as text.
+pub(crate) fn read(path: &str) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,156 @@
+//! What is lost is counted, said within a second, and never more than said: a reader that stands still, a small ring, and
+//! two threads that mount.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use libtest_mimic::Trial;
+use rustix::mount::UnmountFlags;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::burst::{MOUNTS_EACH, READ_AFTER, bind_all, targets};
+use super::ground::{self, Mounted};
+use super::operation::Operation;
+use super::oracle;
+use super::program::{Finished, Program};
+use super::trial::trial;
+
+/// The exit status of `--fail-on-loss`.
+const LOST: i32 = 4;
+/// How long the reader stands still.
+const STILL: Duration = Duration::from_secs(1);
+/// What was lost is said within a second.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+/// A sentinel that was lost itself is made again.
+const SENTINEL_AGAIN: Duration = Duration::from_secs(5);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("loss::a_reader_that_stands_still", a_reader_that_stands_still),
+        trial("loss::none_is_no_failure", none_is_no_failure),
+    ]
+}
+
+fn a_reader_that_stands_still() -> Result<()> {
+    let (room, source) = (ground::directory("loss")?, ground::directory("source")?);
+    let mounted = Mounted::tmpfs(&room)?;
+    let targets = targets(&room, MOUNTS_EACH)?;
+    let mut trace = Program::trace(&["--ring-size", "64Ki", "--fail-on-loss"])?;
+
+    signal(&trace, Signal::STOP)?;
+    let (counted, mut operations) = thread::scope(|scope| -> Result<_> {
+        let burst = scope.spawn(|| bind_all(&source, &targets));
+        thread::sleep(STILL);
+        signal(&trace, Signal::CONT)?;
+        let operations = until_said(&mut trace)?;
+        Ok((burst.join().map_err(|_| anyhow!("a mounting thread panicked"))??, operations))
+    })?;
+    let sentinels = drain(&mut trace, &mut operations)?;
+    let finished = trace.terminate()?;
+    mounted.unmount_with(UnmountFlags::DETACH)?;
+
+    expect_sums(&finished, counted + 2 * sentinels)?;
+    expect_gaps(&operations, finished.stat("dropped")?)?;
+    ensure!(finished.status.code() == Some(LOST), "--fail-on-loss ended with {}", finished.status);
+    Ok(())
+}
+
+/// The twin: nothing is lost, nothing is said, and `--fail-on-loss` ends with 0.
+fn none_is_no_failure() -> Result<()> {
+    let room = ground::directory("no-loss")?;
+    let mut trace = Program::trace(&["--ring-size", "64Ki", "--fail-on-loss"])?;
+    for _ in 0..3 {
+        Mounted::tmpfs(&room)?.unmount()?;
+    }
+    let operations = trace.drain()?;
+    ensure!(operations.len() == 6, "three mounts and three unmounts were made, shown are {operations:#?}");
+    let finished = trace.terminate()?;
+    ensure!(finished.status.success(), "--fail-on-loss ended with {} without a loss", finished.status);
+    ensure!(finished.stat("dropped")? == 0, "dropped without a loss: {:?}", finished.errors);
+    ensure!(!finished.errors.iter().any(|line| says_loss(line)), "a loss was said: {:?}", finished.errors);
+    Ok(())
+}
+
+fn says_loss(line: &str) -> bool {
+    line.starts_with("loss:")
+}
+
+fn signal(trace: &Program, signal: Signal) -> Result<()> {
+    rustix::process::kill_process(trace.pid(), signal).with_context(|| format!("cannot send {signal:?}"))
+}
+
+/// Reads until the loss is on both outputs; an error unless that is soon.
+fn until_said(trace: &mut Program) -> Result<Vec<Operation>> {
+    let start = Instant::now();
+    let deadline = start + READ_AFTER;
+    let mut operations: Vec<Operation> = Vec::new();
+    let (mut gap, mut line) = (None, None);
+    while gap.is_none() || line.is_none() {
+        let next = trace.next_json(deadline).context("waiting until a loss is said")?;
+        operations.push(Operation(next.context("trace ended before it said the loss")?));
+        let now = start.elapsed();
+        gap = gap.or_else(|| operations.last().filter(|last| last.op() == "gap").map(|_| now));
+        line = line.or_else(|| trace.errors().iter().any(|line| says_loss(line)).then_some(now));
+    }
+    for (what, after) in [("an operation", gap), ("a line on the standard error", line)] {
+        let after = after.context("it was said")?;
+        eprintln!("the loss was said as {what} {after:?} after the reader went on");
+        ensure!(after <= SAID_WITHIN, "the loss was said as {what} only {after:?} after the reader went on");
+    }
+    Ok(operations)
+}
+
+/// Reads to a sentinel; how many it took.
+fn drain(trace: &mut Program, operations: &mut Vec<Operation>) -> Result<u64> {
+    let sentinel = ground::sentinel()?;
+    let end = Instant::now() + READ_AFTER;
+    let mut made = 0;
+    while Instant::now() < end {
+        ground::touch_sentinel()?;
+        made += 1;
+        let again = Instant::now() + SENTINEL_AGAIN;
+        while let Ok(next) = trace.next_json(again) {
+            let operation = Operation(next.context("trace ended before it showed a sentinel")?);
+            if operation.op() == "umount" && operation.touches(&sentinel) {
+                return Ok(made);
+            }
+            operations.push(operation);
+        }
+    }
+    anyhow::bail!("no sentinel was shown, of {made}")
+}
+
+/// What was made was seen or dropped; a program that the kernel skipped is neither, and it counts those.
+fn expect_sums(finished: &Finished, made: u64) -> Result<()> {
+    let [seen, dropped, missed] = ["seen", "dropped", "missed"].map(|name| finished.stat(name));
+    let (seen, dropped, missed) = (seen?, dropped?, missed?);
+    eprintln!("made={made} seen={seen} dropped={dropped} missed={missed}");
+    ensure!(dropped > 0, "nothing was dropped: this ring holds all that was made");
+    ensure!(seen <= made, "{made} were made, but seen={seen}");
+    let sum = seen + dropped;
+    ensure!((made.saturating_sub(missed)..=made).contains(&sum), "made={made} seen={seen} dropped={dropped}");
+    Ok(())
+}
+
+/// The gaps add up to what was dropped, and name what they know.
+fn expect_gaps(operations: &[Operation], dropped: u64) -> Result<()> {
+    let gaps: Vec<&Operation> = operations.iter().filter(|operation| operation.op() == "gap").collect();
+    let mut sum = 0;
+    for gap in gaps {
+        gap.expect("/syscall", Value::Null)?;
+        let parts = gap.at("/gap/dropped").as_array().with_context(|| format!("a gap without parts: {gap:?}"))?;
+        for part in parts {
+            ensure!(part["hook"].is_string() && part["reason"].is_string(), "a gap that says not what: {gap:?}");
+            sum += part["records"].as_u64().with_context(|| format!("a gap that says not how many: {gap:?}"))?;
+        }
+        if let Some(namespaces) = gap.at("/gap/namespaces").as_array() {
+            let own = oracle::own_namespace()?;
+            let only_own = namespaces.iter().all(|namespace| namespace["mntns"] == own);
+            ensure!(only_own, "all was mounted in namespace {own}, but a gap says {gap:?}");
+        }
+    }
+    ensure!(sum == dropped, "the gaps add up to {sum}, dropped={dropped}");
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! A mount namespace is made and ends: each is one operation, with its inode number, of which it is a copy, and how many
+//! mounts are in it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::io::Errno;
+
+use super::actor::Actor;
+use super::ground;
+use super::kernel;
+use super::operation::Operation;
+use super::oracle;
+use super::program::Program;
+use super::trial::trial;
+
+const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
+/// The mounts that mountinfo hides: an initial root, and below it, on new kernels, another. More would be a surprise.
+const MOST_HIDDEN: u64 = 16;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("namespaces::birth_and_death", birth_and_death),
+        trial("namespaces::a_birth_that_is_refused", a_birth_that_is_refused),
+        trial("namespaces::mounts_go_with_their_namespace", mounts_go_with_their_namespace),
+    ]
+}
+
+fn birth_and_death() -> Result<()> {
+    let probe = ground::directory("probe")?;
+    let mut child = Actor::start()?;
+    let pid = child.pid();
+    let mut trace = Program::trace(&[])?;
+    child.must(&["unshare"])?;
+    let inode = child.namespace()?;
+    let created = trace.drain_one()?;
+    created.expect("/op", "namespace_created")?;
+    created.expect("/namespace/mntns", inode)?;
+    created.expect("/namespace/copied_from_mntns", oracle::own_namespace()?)?;
+    created.expect("/actor/pid", pid)?;
+    let mounts = count_mounts(&mut child, &probe)?;
+    created.expect("/namespace/mounts", mounts)?;
+    // What counting has tried and failed to mount is not of interest.
+    trace.drain()?;
+    drop(child);
+    let destroyed = trace.drain_one()?;
+    destroyed.expect("/op", "namespace_destroyed")?;
+    destroyed.expect("/namespace/mntns", inode)
+}
+
+/// The twin: nobody may not have one, and none is shown.
+fn a_birth_that_is_refused() -> Result<()> {
+    let mut nobody = Actor::unprivileged()?;
+    let mut trace = Program::trace(&[])?;
+    let errno = nobody.act(&["unshare"])?;
+    ensure!(errno == Errno::PERM.raw_os_error(), "unshare by nobody gave errno {errno}");
+    drop(nobody);
+    let shown = trace.drain()?;
+    ensure!(shown.is_empty(), "no namespace was made, but this was shown: {shown:#?}");
+    Ok(())
+}
+
+/// The end of a namespace is one operation, however much was mounted in it, and touches no other namespace.
+fn mounts_go_with_their_namespace() -> Result<()> {
+    let here = ground::directory("here")?;
+    let here = here.to_str().context("the trials' own paths are UTF-8")?;
+    let mut child = Actor::private()?;
+    let inode = child.namespace()?;
+    let mut trace = Program::trace(&[])?;
+    child.must(&["tmpfs", here])?;
+    let mounted = trace.drain_one()?;
+    mounted.expect_success("mount", 1)?;
+    mounted.expect("/effects/0/mntns", inode)?;
+    drop(child);
+    let destroyed = trace.drain_one()?;
+    destroyed.expect("/op", "namespace_destroyed")?;
+    destroyed.expect("/namespace/mntns", inode)?;
+    expect_no_other(&destroyed, inode)
+}
+
+fn expect_no_other(operation: &Operation, inode: u64) -> Result<()> {
+    let elsewhere = operation.effects().iter().find(|effect| effect["mntns"] != inode);
+    ensure!(elsewhere.is_none(), "the end of namespace {inode} touched another: {operation:?}");
+    Ok(())
+}
+
+/// How many mounts the kernel counts in a namespace, hidden ones included, which mountinfo leaves out: with `mount-max` at
+/// N, one more can be made there only while there are fewer than N.
+fn count_mounts(child: &mut Actor, probe: &Path) -> Result<u64> {
+    let shown = oracle::mounts(child.pid())?.len() as u64;
+    let limit = MountMax::keep()?;
+    let probe = probe.to_str().context("the trials' own paths are UTF-8")?;
+    for hidden in 0..MOST_HIDDEN {
+        limit.set(shown + hidden + 1)?;
+        let errno = child.act(&["tmpfs", probe])?;
+        if errno == 0 {
+            child.must(&["umount", probe])?;
+            return Ok(shown + hidden);
+        }
+        ensure!(errno == Errno::NOSPC.raw_os_error(), "a mount above the limit gave errno {errno}, expected ENOSPC");
+    }
+    anyhow::bail!("mountinfo shows {shown} mounts, and the kernel counts {MOST_HIDDEN} more at least")
+}
+
+/// The machine's limit, put back at the end.
+struct MountMax {
+    file: PathBuf,
+    before: String,
+}
+
+impl MountMax {
+    fn keep() -> Result<Self> {
+        Ok(Self { file: MOUNT_MAX.into(), before: kernel::read(MOUNT_MAX)? })
+    }
+
+    fn set(&self, limit: u64) -> Result<()> {
+        ground::write_file(&self.file, limit.to_string())
+    }
+}
+
+impl Drop for MountMax {
+    fn drop(&mut self) {
+        let _ = ground::write_file(&self.file, &self.before);
+    }
+}

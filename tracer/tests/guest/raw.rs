@@ -1,0 +1,174 @@
+//! System calls that no library makes: with addresses that lead nowhere, and as a 32-bit program makes them.
+//!
+//! The one file of the trials with `unsafe` for calls. An address is a number here: the kernel looks at it, not we.
+
+use std::arch::asm;
+use std::ffi::{CStr, c_void};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+const MOUNT: u64 = 165;
+const UMOUNT2: u64 = 166;
+const MOUNT_SETATTR: u64 = 442;
+/// The numbers of the i386 table.
+const MOUNT_32: u32 = 21;
+const OLD_UMOUNT_32: u32 = 22;
+const UMOUNT2_32: u32 = 52;
+/// Not in rustix; from `asm/mman.h`.
+const MAP_32BIT: u32 = 0x40;
+const ARENA: usize = 64 * 1024;
+
+/// An address at which no process has memory.
+pub(crate) const NOWHERE: u64 = 8;
+
+/// `struct mount_attr` of `linux/mount.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MountAttr {
+    pub(crate) set: u64,
+    pub(crate) clear: u64,
+    pub(crate) propagation: u64,
+    pub(crate) userns_fd: u64,
+}
+
+/// mount(2) with addresses instead of strings.
+pub(crate) fn mount(source: u64, target: u64, fstype: u64, flags: u64, data: u64) -> Result<(), Errno> {
+    // SAFETY: mount(2) only reads memory, and the kernel checks each address.
+    check(unsafe { call(MOUNT, [source, target, fstype, flags, data]) })
+}
+
+/// umount2(2) with an address instead of a string.
+pub(crate) fn umount2(target: u64, flags: u64) -> Result<(), Errno> {
+    // SAFETY: umount2(2) only reads memory, and the kernel checks the address.
+    check(unsafe { call(UMOUNT2, [target, flags, 0, 0, 0]) })
+}
+
+/// `mount_setattr(2)`; `flags` as `AT_RECURSIVE`. The path is absolute.
+pub(crate) fn mount_setattr(path: &CStr, flags: u64, attr: &MountAttr) -> Result<(), Errno> {
+    let (path, size) = (path.as_ptr() as u64, size_of::<MountAttr>() as u64);
+    // SAFETY: mount_setattr(2) only reads the path and the structure, which live as long as the call.
+    check(unsafe { call(MOUNT_SETATTR, [u64::MAX, path, flags, std::ptr::from_ref(attr) as u64, size]) })
+}
+
+/// Memory below 4 GiB, where a 32-bit program has its strings. Gone with the process.
+pub(crate) struct LowMemory {
+    start: *mut u8,
+    used: usize,
+}
+
+impl LowMemory {
+    /// Fresh memory.
+    pub(crate) fn new() -> Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::from_bits_retain(MAP_32BIT);
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in use.
+        let start = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut::<c_void>(), ARENA, ProtFlags::READ | ProtFlags::WRITE, flags)
+        };
+        let start = start.context("no memory below 4 GiB")?.cast::<u8>();
+        ensure!(u32::try_from(start as usize + ARENA).is_ok(), "MAP_32BIT gave memory at {start:?}");
+        Ok(Self { start, used: 0 })
+    }
+
+    /// The address of a string with a zero behind it.
+    pub(crate) fn text(&mut self, bytes: impl AsRef<[u8]>) -> Result<u32> {
+        let bytes = bytes.as_ref();
+        ensure!(self.used + bytes.len() < ARENA, "the memory below 4 GiB is used up");
+        // SAFETY: the bytes and the zero, which the mapping has already, end within the mapping; nobody else has a
+        // reference into it.
+        let at = unsafe {
+            let at = self.start.add(self.used);
+            at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            at
+        };
+        self.used += bytes.len() + 1;
+        Ok(u32::try_from(at as usize)?)
+    }
+
+    /// The address of a path.
+    pub(crate) fn path(&mut self, path: &Path) -> Result<u32> {
+        self.text(path.as_os_str().as_encoded_bytes())
+    }
+}
+
+/// The i386 mount(2).
+pub(crate) fn mount_32(source: u32, target: u32, fstype: u32, flags: u32, data: u32) -> Result<(), Errno> {
+    // SAFETY: mount(2) only reads memory, and the kernel checks each address.
+    check(unsafe { call_32(MOUNT_32, [source, target, fstype, flags, data]) }.into())
+}
+
+/// The i386 umount2(2).
+pub(crate) fn umount2_32(target: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: umount2(2) only reads memory, and the kernel checks the address.
+    check(unsafe { call_32(UMOUNT2_32, [target, flags, 0, 0, 0]) }.into())
+}
+
+/// The i386 umount(2), which has no flags.
+pub(crate) fn old_umount_32(target: u32) -> Result<(), Errno> {
+    // SAFETY: umount(2) only reads memory, and the kernel checks the address.
+    check(unsafe { call_32(OLD_UMOUNT_32, [target, 0, 0, 0, 0]) }.into())
+}
+
+fn check(answer: i64) -> Result<(), Errno> {
+    let errno = answer.checked_neg().and_then(|errno| i32::try_from(errno).ok()).filter(|errno| *errno > 0);
+    errno.map_or(Ok(()), |errno| Err(Errno::from_raw_os_error(errno)))
+}
+
+/// A system call as a 64-bit program makes it.
+///
+/// # Safety
+///
+/// What the call does with its arguments must be sound.
+unsafe fn call(number: u64, arguments: [u64; 5]) -> i64 {
+    let [first, second, third, fourth, fifth] = arguments;
+    let answer: i64;
+    // SAFETY: the instruction clobbers rcx and r11 alone; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => answer,
+            in("rdi") first,
+            in("rsi") second,
+            in("rdx") third,
+            in("r10") fourth,
+            in("r8") fifth,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer
+}
+
+/// A system call as a 32-bit program makes it.
+///
+/// # Safety
+///
+/// What the call does with its arguments must be sound.
+unsafe fn call_32(number: u32, arguments: [u32; 5]) -> i32 {
+    let [first, second, third, fourth, fifth] = arguments;
+    let answer: i32;
+    // SAFETY: rbx, which the compiler keeps for itself, is put back; kernels before 4.17 zeroed r8 to r11; the rest is the
+    // caller's promise.
+    unsafe {
+        asm!(
+            "xchg rbx, {first}",
+            "int 0x80",
+            "xchg rbx, {first}",
+            first = inout(reg) u64::from(first) => _,
+            inlateout("eax") number => answer,
+            in("ecx") second,
+            in("edx") third,
+            in("esi") fourth,
+            in("edi") fifth,
+            out("r8") _,
+            out("r9") _,
+            out("r10") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    answer
+}

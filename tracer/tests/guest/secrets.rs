@@ -1,0 +1,167 @@
+//! Secrets in what a mount is given: options as mount(2) data and by fsconfig, the user part and the query of a source.
+//! None of them is printed anywhere. Each run has a word to be found besides, to show that the same search finds one.
+
+use std::ffi::CString;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::detached::attach;
+use super::ground::{self, Mounted};
+use super::screen::{self, Screen};
+use super::trial::trial;
+
+/// In every secret, and nowhere else. Letters alone: no escape can hide it.
+const SECRET: &str = "hushhush";
+/// In the name of the trial's directory, which is printed with every operation.
+const CANARY: &str = "canarysings";
+/// What the standard error always has.
+const SAID: &str = "stats:";
+/// Where the rest of a source begins that is no secret: it has to stay.
+const HOST: &str = "storage-host";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("secrets::in_the_data_of_mount", in_the_data_of_mount),
+        trial("secrets::in_the_values_of_fsconfig", in_the_values_of_fsconfig),
+        trial("secrets::in_sources", in_sources),
+        trial("secrets::in_sources_of_calls_that_fail", in_sources_of_calls_that_fail),
+    ]
+}
+
+/// Sources with a secret in them, as network file systems are given.
+fn sources() -> Vec<String> {
+    vec![
+        format!("https://user:{SECRET}@{HOST}/share"),
+        format!("//user:{SECRET}@{HOST}/share"),
+        format!("https://{SECRET}@{HOST}/share"),
+        format!("https://{HOST}/share?sig={SECRET}&se=2030"),
+        format!("//{HOST}/share?token={SECRET}"),
+        format!("s3://key:{SECRET}/with/slashes@{HOST}/bucket?x={SECRET}"),
+    ]
+}
+
+/// What a file system may be asked to do with a password: take it (ramfs takes every option), or refuse it.
+fn data() -> Vec<(&'static str, String)> {
+    ["ramfs", "tmpfs"]
+        .into_iter()
+        .flat_map(|fstype| {
+            ["password", "pass", "secret", "token"].map(|key| (fstype, format!("{key}={SECRET},user={SECRET}")))
+        })
+        .collect()
+}
+
+fn mount(source: &str, target: &Path, fstype: &str, data: &str) -> Result<(), Errno> {
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(source, target, fstype, MountFlags::empty(), data.as_c_str())
+}
+
+/// Runs `act` once for each form of output, and searches all that was printed.
+fn nowhere(act: fn(&Path) -> Result<()>, found_too: &[&str]) -> Result<()> {
+    for form in screen::forms()? {
+        let target = ground::directory(CANARY)?;
+        let shown = screen::during(form, || act(&target))?;
+        ensure!(has(&shown, CANARY), "the search does not find what is there in -o {form}: {shown:?}");
+        ensure!(shown.errors.iter().any(|line| line.contains(SAID)), "the search does not find {SAID}: {shown:?}");
+        // Only JSON has room for the source.
+        for word in found_too.iter().filter(|_| form == "json") {
+            ensure!(has(&shown, word), "{word} is no secret and was expected in -o {form}: {shown:?}");
+        }
+        ensure!(!has(&shown, SECRET), "a secret was printed by -o {form}: {:?}", lines_with(&shown, SECRET));
+    }
+    Ok(())
+}
+
+fn has(shown: &Screen, word: &str) -> bool {
+    !lines_with(shown, word).is_empty()
+}
+
+fn lines_with(shown: &Screen, word: &str) -> Vec<String> {
+    let lines = shown.lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+    lines.chain(shown.errors.iter().cloned()).filter(|line| line.contains(word)).collect()
+}
+
+fn in_the_data_of_mount() -> Result<()> {
+    nowhere(give_data, &["ramfs", "tmpfs"])
+}
+
+fn give_data(target: &Path) -> Result<()> {
+    let mut taken = 0;
+    for (fstype, data) in data() {
+        match mount("the-source", target, fstype, &data) {
+            Ok(()) => {
+                let mounted = Mounted::adopt(target);
+                taken += 1;
+                // A remount is given data too.
+                rustix::mount::mount_remount(target, MountFlags::empty(), data.as_str()).context("remount")?;
+                mounted.unmount()?;
+            }
+            Err(Errno::INVAL) => {}
+            Err(other) => return Err(other).with_context(|| format!("mount of {fstype}")),
+        }
+    }
+    ensure!(taken > 0 && taken < data().len(), "{taken} of {} were taken: both ways are wanted", data().len());
+    Ok(())
+}
+
+fn in_the_values_of_fsconfig() -> Result<()> {
+    nowhere(give_fsconfig, &[HOST])
+}
+
+fn give_fsconfig(target: &Path) -> Result<()> {
+    for source in sources() {
+        let context = rustix::mount::fsopen("ramfs", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen")?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", source.as_str()).context("the source")?;
+        // Refused or taken, by kernel: either will do.
+        let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "password", SECRET);
+        let refused = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen")?;
+        let answer = rustix::mount::fsconfig_set_string(refused.as_fd(), "password", SECRET);
+        ensure!(answer == Err(Errno::INVAL), "tmpfs took a password: {answer:?}");
+        rustix::mount::fsconfig_create(context.as_fd()).context("fsconfig that makes the superblock")?;
+        let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+        let mount = rustix::mount::fsmount(context.as_fd(), flags, MountAttrFlags::empty()).context("fsmount")?;
+        attach(&mount, target)?.unmount()?;
+    }
+    Ok(())
+}
+
+fn in_sources() -> Result<()> {
+    nowhere(give_sources, &[HOST])
+}
+
+/// Each as the source of a mount, and of what is done to that mount afterwards.
+fn give_sources(target: &Path) -> Result<()> {
+    let copy = ground::directory(CANARY)?;
+    for source in sources() {
+        mount(&source, target, "ramfs", "").context("mount of a ramfs")?;
+        let mounted = Mounted::adopt(target);
+        Mounted::bind(target, &copy)?.unmount()?;
+        ground::change(target, MountPropagationFlags::SHARED)?;
+        rustix::mount::mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, "").context("remount")?;
+        mounted.unmount()?;
+    }
+    Ok(())
+}
+
+fn in_sources_of_calls_that_fail() -> Result<()> {
+    nowhere(give_sources_that_fail, &[HOST])
+}
+
+fn give_sources_that_fail(target: &Path) -> Result<()> {
+    let missing: PathBuf = target.join("not-there");
+    for source in sources() {
+        for (target, fstype) in [(missing.as_path(), "ramfs"), (target, "no-such-type")] {
+            let answer = mount(&source, target, fstype, &format!("password={SECRET}"));
+            ensure!(answer.is_err(), "a mount of {fstype} at {} succeeded", target.display());
+        }
+        ensure!(rustix::mount::mount_bind(source.as_str(), target).is_err(), "a bind of {source} succeeded");
+        ensure!(rustix::mount::mount_move(source.as_str(), target).is_err(), "a move of {source} succeeded");
+    }
+    // The canary, however little of a failed call is printed.
+    ground::mount_tmpfs(target)?;
+    ground::unmount(target, UnmountFlags::empty())
+}
