@@ -42,14 +42,14 @@ impl Figures {
 }
 
 /// One figure of one round.
-type Metric = fn(&Measurement) -> Option<f64>;
+pub(super) type Metric = fn(&Measurement) -> Option<f64>;
 
 /// A burst's pair is its whole time over its pairs: a median would hide the few that pay for a wake-up.
-fn burst(measurement: &Measurement) -> Option<f64> {
+pub(super) fn burst(measurement: &Measurement) -> Option<f64> {
     mean(&measurement.burst)
 }
 
-fn paced(measurement: &Measurement) -> Option<f64> {
+pub(super) fn paced(measurement: &Measurement) -> Option<f64> {
     median(&measurement.paced)
 }
 
@@ -67,13 +67,13 @@ fn seen_paced(measurement: &Measurement) -> Option<f64> {
 }
 
 /// A figure of each round, in their order.
-fn per_round(run: &Run, watcher: Watcher, metric: Metric) -> Vec<f64> {
+pub(super) fn per_round(run: &Run, watcher: Watcher, metric: Metric) -> Vec<f64> {
     let mut of: Vec<&Measurement> = run.measurements.iter().filter(|one| one.watcher == watcher).collect();
     of.sort_by_key(|one| one.round);
     of.into_iter().filter_map(metric).collect()
 }
 
-fn ratio(run: &Run, watcher: Watcher, base: Watcher, metric: Metric) -> Option<f64> {
+pub(super) fn ratio(run: &Run, watcher: Watcher, base: Watcher, metric: Metric) -> Option<f64> {
     paired_ratio(&per_round(run, watcher, metric), &per_round(run, base, metric))
 }
 
@@ -169,7 +169,7 @@ fn head(run: &Run) -> Vec<String> {
     let rounds = per_round(run, Watcher::Nobody, burst).len();
     vec![
         format!(
-            "{}, {} mounts, {rounds} rounds; us and ns are emulated, the ratios are what counts",
+            "{}, mounts: {}, rounds: {rounds}; us and ns are emulated, the ratios are what counts",
             run.place.release, run.place.mounts
         ),
         columns("", "median", "p99", "ratio", "goal", "met"),
