@@ -5,8 +5,9 @@ use plotters::chart::SeriesLabelPosition;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::numbers::{mean, median, percentile, sorted};
-use super::record::{Measurement, Run, Watcher};
+use super::numbers::{median, percentile, sorted};
+use super::record::{Run, Watcher};
+use super::report::{self, Metric};
 
 const SIZE: (u32, u32) = (1000, 920);
 const CURVES_HEIGHT: u32 = 520;
@@ -27,8 +28,8 @@ pub(super) fn svg(run: &Run) -> Result<String> {
         let (curves_area, bars_area) = root.split_vertically(CURVES_HEIGHT);
         curves(&curves_area, run).context("drawing the curves")?;
         let (left, right) = bars_area.split_horizontally(SIZE.0 / 2);
-        bars(&left, run, "a pair in a burst: time / pairs", |one| mean(&one.burst)).context("drawing the left bars")?;
-        bars(&right, run, "a pair with pauses: median", |one| median(&one.paced)).context("drawing the right bars")?;
+        bars(&left, run, "a pair in a burst: time / pairs", report::burst).context("drawing the left bars")?;
+        bars(&right, run, "a pair with pauses: median", report::paced).context("drawing the right bars")?;
         root.present()?;
     }
     Ok(text)
@@ -76,7 +77,7 @@ fn curves(area: &Area<'_>, run: &Run) -> Result<()> {
         .x_desc("microseconds after the call's end in the kernel (emulated; logarithmic)")
         .y_desc("share of calls known by then")
         .x_labels(12)
-        .max_light_lines(0)
+        .y_max_light_lines(0)
         .x_label_formatter(&|value| format!("{value:.0}"))
         .y_label_formatter(&|value| format!("{:.0} %", 100.0 * value))
         .label_style((FONT, 15))
@@ -100,10 +101,24 @@ fn curves(area: &Area<'_>, run: &Run) -> Result<()> {
     Ok(())
 }
 
+/// What a pair costs under one watcher: the same figures as in the table.
+struct Bar {
+    watcher: Watcher,
+    value: f64,
+    ratio: f64,
+}
+
+impl Bar {
+    fn of(run: &Run, watcher: Watcher, metric: Metric) -> Option<Self> {
+        let value = median(&report::per_round(run, watcher, metric))?;
+        Some(Self { watcher, value, ratio: report::ratio(run, watcher, Watcher::Nobody, metric)? })
+    }
+}
+
 /// A bar for each watcher, from the top; its name above it, its time behind it.
-fn bars(area: &Area<'_>, run: &Run, title: &str, metric: fn(&Measurement) -> Option<f64>) -> Result<()> {
-    let values = medians(run, metric);
-    let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+fn bars(area: &Area<'_>, run: &Run, title: &str, metric: Metric) -> Result<()> {
+    let values: Vec<Bar> = Watcher::ALL.into_iter().filter_map(|watcher| Bar::of(run, watcher, metric)).collect();
+    let most = values.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let height = f64::from(u32::try_from(values.len()).unwrap_or_default());
     let mut chart = ChartBuilder::on(area)
         .caption(title, (FONT, 18))
@@ -116,29 +131,20 @@ fn bars(area: &Area<'_>, run: &Run, title: &str, metric: fn(&Measurement) -> Opt
         .disable_y_axis()
         .x_desc("microseconds (emulated)")
         .x_labels(6)
+        .x_label_formatter(&|value| format!("{value:.0}"))
         .max_light_lines(0)
         .label_style((FONT, 14))
         .draw()?;
-    let untraced = values.first().map(|(_, value)| *value).unwrap_or_default();
-    for (row, (watcher, value)) in (1_u32..).zip(&values) {
+    for (row, Bar { watcher, value, ratio }) in (1_u32..).zip(&values) {
         let bottom = height - f64::from(row);
         let bar = Rectangle::new([(0.0, bottom + 0.08), (*value, bottom + 0.5)], colour(*watcher).filled());
         let name = Text::new(watcher.name().to_owned(), (0.0, bottom + 0.92), (FONT, 14));
-        let time = format!("{value:.0} us, x {:.2}", value / untraced);
+        let time = format!("{value:.0} us, x {ratio:.2}");
         let time = Text::new(time, (value + most * 0.015, bottom + 0.46), (FONT, 14));
         chart.draw_series([bar])?;
         chart.draw_series([name, time])?;
     }
     Ok(())
-}
-
-/// The middle round of each watcher that ran.
-fn medians(run: &Run, metric: fn(&Measurement) -> Option<f64>) -> Vec<(Watcher, f64)> {
-    let of = |watcher| {
-        let rounds = run.measurements.iter().filter(|one| one.watcher == watcher).filter_map(metric);
-        Some((watcher, median(&rounds.collect::<Vec<_>>())?))
-    };
-    Watcher::ALL.into_iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ const LATENCY_RATIO: f64 = 1.5;
 const IDLE_PERCENT: f64 = 0.1;
 const RSS_KIB: u32 = 20 << 10;
 
+/// Slowest over fastest round of the same work; on a quiet machine it is less.
+const QUIET: f64 = 1.3;
+
 /// The figures that goals are set for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
@@ -42,14 +45,14 @@ impl Figures {
 }
 
 /// One figure of one round.
-type Metric = fn(&Measurement) -> Option<f64>;
+pub(super) type Metric = fn(&Measurement) -> Option<f64>;
 
 /// A burst's pair is its whole time over its pairs: a median would hide the few that pay for a wake-up.
-fn burst(measurement: &Measurement) -> Option<f64> {
+pub(super) fn burst(measurement: &Measurement) -> Option<f64> {
     mean(&measurement.burst)
 }
 
-fn paced(measurement: &Measurement) -> Option<f64> {
+pub(super) fn paced(measurement: &Measurement) -> Option<f64> {
     median(&measurement.paced)
 }
 
@@ -67,13 +70,13 @@ fn seen_paced(measurement: &Measurement) -> Option<f64> {
 }
 
 /// A figure of each round, in their order.
-fn per_round(run: &Run, watcher: Watcher, metric: Metric) -> Vec<f64> {
+pub(super) fn per_round(run: &Run, watcher: Watcher, metric: Metric) -> Vec<f64> {
     let mut of: Vec<&Measurement> = run.measurements.iter().filter(|one| one.watcher == watcher).collect();
     of.sort_by_key(|one| one.round);
     of.into_iter().filter_map(metric).collect()
 }
 
-fn ratio(run: &Run, watcher: Watcher, base: Watcher, metric: Metric) -> Option<f64> {
+pub(super) fn ratio(run: &Run, watcher: Watcher, base: Watcher, metric: Metric) -> Option<f64> {
     paired_ratio(&per_round(run, watcher, metric), &per_round(run, base, metric))
 }
 
@@ -162,14 +165,23 @@ pub(super) fn table(run: &Run, figures: &Figures) -> String {
             .iter()
             .map(|absent| format!("{} did not run here: {}", absent.watcher.name(), one_line(&absent.why))),
     );
+    lines.push(noise(&per_round(run, Watcher::Nobody, burst)));
     lines.join("\n")
+}
+
+/// How far apart the rounds of the same work are, untraced: a ratio nearer to 1 than that says nothing.
+fn noise(untraced: &[f64]) -> String {
+    let Some(middle) = median(untraced) else { return String::new() };
+    let (least, most) = untraced.iter().fold((middle, middle), |(least, most), one| (least.min(*one), most.max(*one)));
+    let remedy = if most > QUIET * least { "; the machine is busy, try later" } else { "" };
+    format!("noise: untraced bursts took from {:.2} to {:.2} of their median{remedy}", least / middle, most / middle)
 }
 
 fn head(run: &Run) -> Vec<String> {
     let rounds = per_round(run, Watcher::Nobody, burst).len();
     vec![
         format!(
-            "{}, {} mounts, {rounds} rounds; us and ns are emulated, the ratios are what counts",
+            "{}, mounts: {}, rounds: {rounds}; us and ns are emulated, the ratios are what counts",
             run.place.release, run.place.mounts
         ),
         columns("", "median", "p99", "ratio", "goal", "met"),
@@ -325,6 +337,12 @@ mod tests {
         assert_eq!((verdict("processor", 0), verdict("resident", 0)), ("NO".into(), "yes".into()));
         assert!(table.contains("Debian's mountsnoop did not run here: no BTF"));
         assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        assert_eq!(noise(&[100.0, 110.0, 90.0]), "noise: untraced bursts took from 0.90 to 1.10 of their median");
+        assert!(noise(&[100.0, 300.0, 90.0]).contains("3.00 of their median; the machine is busy"));
     }
 
     #[test]
