@@ -40,7 +40,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Shows mounts, binds and unmounts as they happen, in every mount namespace.
-    Trace(trace::Args),
+    Trace(Box<trace::Args>),
     /// Limits the disks of pods' volumes as a policy says, as soon as a volume appears.
     Agent(agent::Args),
     /// Says what this node allows, and the remedy for what it does not.
