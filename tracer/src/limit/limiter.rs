@@ -223,6 +223,12 @@ impl Limiter {
                 if let Some(place) = &mut attempt.place {
                     place.current = Some(in_force);
                     self.ledger.wrote(place.key, in_force);
+                    // Another volume on this disk may have been decided since this write was ordered.
+                    let wanted = self.ledger.effective(place.key).unwrap_or(in_force);
+                    if wanted != in_force {
+                        attempt.wanted = wanted;
+                        return vec![Order::Write { ticket, limits: wanted }];
+                    }
                 }
                 let mut orders =
                     self.end(ticket, Outcome::Applied, Reason::Matched, Some(in_force), None, read_back_ns);

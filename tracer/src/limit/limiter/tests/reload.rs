@@ -133,6 +133,16 @@ fn of_two_volumes_the_one_that_is_still_wanted_counts() {
 }
 
 #[test]
+fn two_volumes_that_are_decided_at_once_leave_the_smaller_limit() {
+    let mut world = World::new("volume: pvc-1=20");
+    world.mount("pvc-1");
+    world.mount("pvc-2");
+    // The second finds the old limit, which is what both want together, while the first one's write is under way.
+    world.policy("enforce", "volume: pvc-1=21;volume: pvc-2=20");
+    assert_eq!(world.io_max, Some(mebibytes(20)));
+}
+
+#[test]
 fn what_someone_else_wrote_since_is_not_released() {
     let mut world = World::new("volume: pvc-1=20");
     world.mount("pvc-1");
