@@ -1,7 +1,7 @@
 //! What is attached while the tracer runs: the kernel is asked, and what it says is held against what `check` claims,
 //! both ways. Afterwards nothing is left.
 //!
-//! Trampolines: the links among the tracer's descriptors say their kind, and from 6.0 on their target; the file
+//! Trampolines: of each link among the tracer's descriptors the kernel says the kind, and from 5.13 on the target; the file
 //! `enabled_functions` says which functions have one. Kprobes: the file `kprobes/list`. Nothing else in a guest attaches.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,13 @@ use rustix::mount::MountFlags;
 use super::ground::{self, Mounted};
 use super::program::{LINE, Program, attach_kind, command};
 use super::trial::trial;
-use super::{btf, kernel};
+use super::{btf, kernel, raw};
 
 const ENABLED: &str = "/sys/kernel/tracing/enabled_functions";
 /// `BPF_TRACE_RAW_TP`, `BPF_TRACE_FENTRY` and `BPF_TRACE_FEXIT` of `linux/bpf.h`.
 const KINDS: [(&str, &str); 3] = [("23", "tp_btf"), ("24", "fentry"), ("25", "fexit")];
+/// Where in a link's information the number of its target's type is, in words.
+const TARGET: usize = 6;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -94,22 +96,23 @@ fn expect_kind_asked_for(claims: &Hooks) -> Result<()> {
 /// The tracepoints that `check` claims besides are there when the agent runs.
 fn the_agent_watches_cgroups_too() -> Result<()> {
     let debug = debugfs()?;
-    let claimed = claims()?.keys().filter(|(kind, _)| is_tracepoint(kind)).count();
-    ensure!(claimed > 0, "check names no tracepoint");
+    let claims = claims()?.into_keys();
+    let claimed: BTreeSet<String> =
+        claims.filter(|(kind, _)| is_tracepoint(kind)).map(|(_, tracepoint)| tracepoint).collect();
+    ensure!(!claimed.is_empty(), "check names no tracepoint");
     let policy = ground::directory("policy")?.join("policy.yaml");
     ground::write_file(&policy, "mode: observe\nrules: []\n")?;
     let mut agent = Program::start(&["agent", "--policy", policy.to_str().context("our own paths are UTF-8")?])?;
     agent.wait_ready()?;
-    let attached = Attached::read(&agent, &debug.list)?;
-    let links: usize = attached.links.iter().filter(|(kind, _)| is_tracepoint(kind)).map(|(_, count)| count).sum();
-    ensure!(links == claimed, "check claims {claimed} tracepoints, the kernel has {attached:?}");
+    let links: BTreeSet<String> = links(&agent)?.into_iter().filter_map(|link| link.tracepoint).collect();
+    ensure!(links == claimed, "check claims the tracepoints {claimed:?}, the kernel has {links:?}");
     agent.terminate()?;
     expect_nothing_attached(&debug.list)?;
     debug.mounted.unmount()
 }
 
 fn is_tracepoint(kind: &str) -> bool {
-    kind.contains("tp")
+    kind.starts_with("tp")
 }
 
 /// The hooks that `check` prints: `ok   hook fentry path_mount: ...`, or `kprobe+kretprobe` for two at once. A line
@@ -217,8 +220,10 @@ fn kprobes(list: &Path) -> Result<Hooks> {
 /// A link among the descriptors of a process.
 struct Link {
     kind: String,
-    /// The number of its target's type, where the kernel shows it.
+    /// The number of its target's type, where the kernel says it.
     target: Option<u32>,
+    /// The name of its tracepoint, when it is at one.
+    tracepoint: Option<String>,
 }
 
 fn links(program: &Program) -> Result<Vec<Link>> {
@@ -228,22 +233,32 @@ fn links(program: &Program) -> Result<Vec<Link>> {
     for entry in entries {
         // A descriptor may be closed meanwhile; a link is not.
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
-        found.extend(link(&text));
+        if let Some(mut link) = link(&text) {
+            let id = field(&text, "link_id").and_then(|id| id.parse().ok()).context("a link without a number")?;
+            let info = raw::link_info(id).with_context(|| format!("cannot ask for link {id}"))?;
+            // Where the number is, other kinds have something else.
+            link.target =
+                (KINDS.iter().any(|(_, kind)| *kind == link.kind) && info[TARGET] != 0).then_some(info[TARGET]);
+            found.push(link);
+        }
     }
     Ok(found)
 }
 
+/// A line of an fdinfo file.
+fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim))
+}
+
 fn link(text: &str) -> Option<Link> {
-    let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim));
-    let kind = match field("link_type")? {
+    let kind = match field(text, "link_type")? {
         "tracing" => {
-            let number = field("attach_type")?;
+            let number = field(text, "attach_type")?;
             KINDS.iter().find(|(known, _)| *known == number).map_or(number, |(_, name)| name)
         }
         other => other,
     };
-    let target = field("target_btf_id").and_then(|number| number.parse().ok()).filter(|number| *number != 0);
-    Some(Link { kind: kind.to_owned(), target })
+    Some(Link { kind: kind.to_owned(), target: None, tracepoint: field(text, "tp_name").map(str::to_owned) })
 }
 
 /// The file system with the list of kprobes.

@@ -102,10 +102,14 @@ fn from_a_shared_mount_is_refused() -> Result<()> {
         ensure!(*answer == Err(Errno::INVAL), "{syscall} gave {answer:?}, expected EINVAL");
         operation.expect_failure("move", 22, "EINVAL")?;
         operation.expect("/syscall", *syscall)?;
-        expect_path(operation, "/target/path", &to)?;
-        operation.expect("/target/dev", oracle::dev_of(&to)?)?;
-        operation.expect("/target/mntns", oracle::own_namespace()?)?;
+        expect_path(operation, "/claimed/source", &from)?;
+        expect_path(operation, "/claimed/target", &to)?;
     }
+    // What the kernel had found at the path is known of mount(2).
+    let [by_mount, _] = &operations[..] else { anyhow::bail!("two operations") };
+    expect_path(by_mount, "/target/path", &to)?;
+    by_mount.expect("/target/dev", oracle::dev_of(&to)?)?;
+    by_mount.expect("/target/mntns", oracle::own_namespace()?)?;
     mounted.unmount()?;
     room.unmount()
 }

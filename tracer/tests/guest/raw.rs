@@ -4,6 +4,7 @@
 
 use std::arch::asm;
 use std::ffi::{CStr, c_void};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,6 +13,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 const MOUNT: u64 = 165;
 const UMOUNT2: u64 = 166;
+const BPF: u64 = 321;
 const MOUNT_SETATTR: u64 = 442;
 /// The numbers of the i386 table.
 const MOUNT_32: u32 = 21;
@@ -20,6 +22,10 @@ const UMOUNT2_32: u32 = 52;
 /// Not in rustix; from `asm/mman.h`.
 const MAP_32BIT: u32 = 0x40;
 const ARENA: usize = 64 * 1024;
+
+/// `BPF_OBJ_GET_INFO_BY_FD` and `BPF_LINK_GET_FD_BY_ID` of `linux/bpf.h`.
+const INFO_BY_FD: u64 = 15;
+const LINK_BY_ID: u64 = 30;
 
 /// An address at which no process has memory.
 pub(crate) const NOWHERE: u64 = 8;
@@ -51,6 +57,21 @@ pub(crate) fn mount_setattr(path: &CStr, flags: u64, attr: &MountAttr) -> Result
     let (path, size) = (path.as_ptr() as u64, size_of::<MountAttr>() as u64);
     // SAFETY: mount_setattr(2) only reads the path and the structure, which live as long as the call.
     check(unsafe { call(MOUNT_SETATTR, [u64::MAX, path, flags, std::ptr::from_ref(attr) as u64, size]) })
+}
+
+/// The words of `struct bpf_link_info`, of the link with this number.
+pub(crate) fn link_info(id: u32) -> Result<[u32; 16], Errno> {
+    let asked = [id, 0];
+    // SAFETY: bpf(2) only reads the attributes, which live as long as the call.
+    let fd = unsafe { call(BPF, [LINK_BY_ID, asked.as_ptr() as u64, size_of_val(&asked) as u64, 0, 0]) };
+    check(fd)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) };
+    let mut info = [0; 16];
+    let asked = [u64::from(fd.as_raw_fd().cast_unsigned()) | (64 << 32), info.as_mut_ptr() as u64];
+    // SAFETY: bpf(2) reads the attributes and writes at most the 64 bytes of `info`; both live as long as the call.
+    check(unsafe { call(BPF, [INFO_BY_FD, asked.as_ptr() as u64, size_of_val(&asked) as u64, 0, 0]) })?;
+    Ok(info)
 }
 
 /// Memory below 4 GiB, where a 32-bit program has its strings. Gone with the process.

@@ -124,7 +124,8 @@ fn give_fsconfig(target: &Path) -> Result<()> {
         rustix::mount::fsconfig_create(context.as_fd()).context("fsconfig that makes the superblock")?;
         let flags = FsMountFlags::FSMOUNT_CLOEXEC;
         let mount = rustix::mount::fsmount(context.as_fd(), flags, MountAttrFlags::empty()).context("fsmount")?;
-        attach(&mount, target)?.unmount()?;
+        // Lazily: the descriptor is still open.
+        attach(&mount, target)?.unmount_with(UnmountFlags::DETACH)?;
     }
     Ok(())
 }
