@@ -10,9 +10,8 @@ use tracer_common::{
     hook::{self, DOOR_COUNT},
 };
 
-/// Default sizes of the rings in bytes; the agent may set others before loading. 8 MiB hold some 30,000 facts.
-const TABLES_BYTES: u32 = 8 << 20;
-const CALLS_BYTES: u32 = 2 << 20;
+/// Default size of a ring in bytes; the agent may set another before loading. 8 MiB hold some 30,000 records.
+const RING_BYTES: u32 = 8 << 20;
 /// Calls that may be open at once, one a thread.
 const OPEN_CALLS: u32 = 8192;
 /// Namespaces whose losses are kept apart.
@@ -137,11 +136,11 @@ const _: () = assert!(CGROUP_PATH_BYTES <= TARGET_BYTES);
 
 /// What happens inside sections: lossless by design.
 #[map]
-pub(crate) static TABLES: RingBuf = RingBuf::with_byte_size(TABLES_BYTES, 0);
+pub(crate) static TABLES: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 /// What happens outside of them: calls, their targets, namespaces that were made, cgroups.
 #[map]
-pub(crate) static CALLS: RingBuf = RingBuf::with_byte_size(CALLS_BYTES, 0);
+pub(crate) static CALLS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 /// Records that were dropped, by probe and reason.
 #[map]

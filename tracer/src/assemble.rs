@@ -45,8 +45,9 @@ pub enum Assembled {
 /// Joins sections to calls.
 #[derive(Debug, Default)]
 pub struct Assemble {
-    open: HashMap<CallId, Vec<Section>>,
-    /// The mounts that open calls are about, by thread: a thread is in one call at a time.
+    /// The sections of open calls, by thread: a thread is in one call at a time.
+    open: HashMap<u64, (CallId, Vec<Section>)>,
+    /// The mounts that open calls are about, by thread.
     targets: HashMap<u64, (CallId, Box<Mount>)>,
     /// How detached mounts came to be, until they enter a namespace.
     detached: HashMap<MountKey, Op>,
@@ -57,7 +58,7 @@ impl Assemble {
     pub fn section(&mut self, section: Section) -> Vec<Assembled> {
         let Some(call) = call_of(&section) else { return vec![self.without_end(&[section])] };
         let mut assembled = self.missed(call);
-        self.open.entry(call).or_default().push(section);
+        self.open.entry(call.thread).or_insert_with(|| (call, Vec::new())).1.push(section);
         assembled.push(Assembled::Nothing);
         assembled
     }
@@ -70,7 +71,7 @@ impl Assemble {
     /// A call has ended.
     pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
         let mut assembled = self.missed(end.id);
-        let sections = self.open.remove(&end.id).unwrap_or_default();
+        let sections = self.open.remove(&end.id.thread).map(|(_, sections)| sections).unwrap_or_default();
         let target = self.targets.remove(&end.id.thread).filter(|(call, _)| *call == end.id).map(|(_, mount)| *mount);
         let asked = Asked { syscall: end.syscall, flags: end.claimed.flags, target_id: end.target_id };
         let mut operation = self.operation(&sections, asked, &end.claimed);
@@ -107,24 +108,36 @@ impl Assemble {
         }
     }
 
-    /// Earlier calls of this call's thread, whose ends were missed.
+    /// An earlier call of this call's thread, whose end was missed.
     fn missed(&mut self, call: CallId) -> Vec<Assembled> {
-        let earlier = |id: &CallId, _: &mut Vec<Section>| id.thread == call.thread && *id != call;
-        let missed: Vec<_> = self.open.extract_if(earlier).collect();
-        missed.into_iter().map(|(_, sections)| self.without_end(&sections)).collect()
+        match self.open.remove(&call.thread) {
+            Some((earlier, sections)) if earlier != call => vec![self.without_end(&sections)],
+            Some(same) => {
+                self.open.insert(call.thread, same);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Nothing more will come: what is open has no end.
+    pub fn end(&mut self) -> Vec<Assembled> {
+        let open: Vec<_> = self.open.drain().collect();
+        open.into_iter().map(|(_, (_, sections))| self.without_end(&sections)).collect()
     }
 
     /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] ago: their end was missed.
     pub fn expire(&mut self, now_ns: u64) -> Vec<Assembled> {
         let late = |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < now_ns);
-        let expired: Vec<_> = self.open.extract_if(|_, sections| late(sections)).collect();
+        let expired: Vec<_> = self.open.extract_if(|_, (_, sections)| late(sections)).collect();
         self.targets.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= now_ns);
-        expired.into_iter().map(|(_, sections)| self.without_end(&sections)).collect()
+        expired.into_iter().map(|(_, (_, sections))| self.without_end(&sections)).collect()
     }
 
     /// When [`Self::expire`] has something to give up next, `CLOCK_BOOTTIME` in nanoseconds.
     pub fn next_expiry_ns(&self) -> Option<u64> {
-        self.open.values().filter_map(|sections| sections.last()).map(|last| last.end_ns + CALL_PATIENCE_NS + 1).min()
+        let last = self.open.values().filter_map(|(_, sections)| sections.last());
+        last.map(|last| last.end_ns + CALL_PATIENCE_NS + 1).min()
     }
 
     /// Sections whose call's end was missed, or that have no call.

@@ -33,6 +33,8 @@ pub enum Input<'a> {
     Policy(Box<Policy>),
     /// Time has come.
     Deadline,
+    /// Nothing more will come.
+    End,
 }
 
 /// What the engine wants done.
@@ -118,6 +120,10 @@ impl Engine {
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
             }
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
+            Input::End => {
+                let open = self.assemble.end();
+                self.emit(open, now_ns)
+            }
             Input::Deadline => {
                 let expired = self.assemble.expire(now_ns);
                 let mut effects = self.emit(expired, now_ns);

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long after a record the counters of losses are looked at: a loss is said within a second.
-const LOSSES_AFTER: Duration = Duration::from_millis(500);
+const LOSSES_AFTER: Duration = Duration::from_millis(250);
 /// How long the reader dozes after it found something, before it looks once more and then waits to be woken. Waking it is
 /// what costs; in a burst nobody has to.
 const DOZE: Duration = Duration::from_millis(1);
@@ -176,7 +176,9 @@ impl<A: Act> Pump<'_, A> {
                 break;
             }
         }
-        self.say_losses()?;
+        if self.step(Input::End)? == Flow::On {
+            self.say_losses()?;
+        }
         Ok(self.engine.counts())
     }
 

@@ -198,3 +198,13 @@ fn a_mount_whose_beginning_was_missed_is_joined_by_its_thread() {
     let operation = operation(assemble.call(end));
     assert_eq!((operation.op, operation.effects.map(|effects| effects.len())), (Op::Bind, Some(1)));
 }
+
+#[test]
+fn what_is_open_at_the_end_is_shown() {
+    let mut assemble = Assemble::default();
+    let asked = Some(Asked { syscall: Syscall::Mount, flags: ms::BIND, target_id: 1 });
+    assemble.section(Section { asked, ..section(Some(ID), vec![of(Role::Attach, mount(2))]) });
+    let operation = operation(assemble.end());
+    assert_eq!((operation.op, operation.call), (Op::Bind, None));
+    assert_eq!(assemble.end(), [], "once");
+}

@@ -29,7 +29,7 @@ pub struct Args {
     /// How to attach: by trampolines, by probes, or by what works on this kernel, function by function
     #[arg(long, value_enum, default_value_t)]
     attach: Attach,
-    /// Size of the ring for what changes in mount tables, a power of two: 64Ki, 8Mi. Calls get a quarter of it beside it
+    /// Size of each of the two rings (what changes in mount tables, and calls), a power of two: 64Ki, 8Mi
     #[arg(long, value_name = "SIZE", default_value = "8Mi", value_parser = ring_size)]
     ring_size: u32,
 }

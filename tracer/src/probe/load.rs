@@ -23,10 +23,8 @@ use crate::operation::Namespace;
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-/// Default size of the ring of table facts, in bytes.
+/// Default size of each ring, in bytes: 20,000 mounts in one burst.
 pub const RING_BYTES: u32 = 8 << 20;
-/// The calls' ring is this many times smaller.
-const CALLS_SHARE: u32 = 4;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -93,7 +91,7 @@ fn functions(hook: &Hook) -> String {
 pub struct Options {
     /// How function probes are attached; by what works when not said.
     pub method: Option<Method>,
-    /// Size of the ring of table facts in bytes, a power of two from a page on.
+    /// Size of each of the two rings in bytes, a power of two from a page on.
     pub ring_bytes: u32,
 }
 
@@ -162,7 +160,7 @@ impl Loader {
             loader.override_global(symbol, value, true);
         }
         loader.map_max_entries("TABLES", options.ring_bytes);
-        loader.map_max_entries("CALLS", calls_bytes(options.ring_bytes));
+        loader.map_max_entries("CALLS", options.ring_bytes);
         let ebpf = loader.load(OBJECT).map_err(ProbeError::Load)?;
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
         Ok(Self { ebpf, types, functions, options, attached: Vec::new() })
@@ -291,10 +289,6 @@ impl Probes {
     pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
         losses::take_dirty(&mut self.ebpf)
     }
-}
-
-fn calls_bytes(ring_bytes: u32) -> u32 {
-    (ring_bytes / CALLS_SHARE).max(u32::try_from(rustix::param::page_size()).unwrap_or(ring_bytes))
 }
 
 fn main_program(candidate: &Candidate, method: Method) -> &'static str {
