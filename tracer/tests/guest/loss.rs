@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
@@ -19,10 +19,10 @@ use super::trial::trial;
 
 /// The exit status of `--fail-on-loss`.
 const LOST: i32 = 4;
-/// How long the reader stands still.
+/// How long the reader stands still at least.
 const STILL: Duration = Duration::from_secs(1);
-/// What was lost is said within a second.
-const SAID_WITHIN: Duration = Duration::from_secs(1);
+/// What was lost is said within a second; another one for an emulated processor that other guests share.
+const SAID_WITHIN: Duration = Duration::from_secs(2);
 /// A sentinel that was lost itself is made again.
 const SENTINEL_AGAIN: Duration = Duration::from_secs(5);
 
@@ -40,13 +40,12 @@ fn a_reader_that_stands_still() -> Result<()> {
     let mut trace = Program::trace(&["--ring-size", "64Ki", "--fail-on-loss"])?;
 
     signal(&trace, Signal::STOP)?;
-    let (counted, mut operations) = thread::scope(|scope| -> Result<_> {
-        let burst = scope.spawn(|| bind_all(&source, &targets));
-        thread::sleep(STILL);
-        signal(&trace, Signal::CONT)?;
-        let operations = until_said(&mut trace)?;
-        Ok((burst.join().map_err(|_| anyhow!("a mounting thread panicked"))??, operations))
-    })?;
+    let start = Instant::now();
+    let counted = bind_all(&source, &targets)?;
+    thread::sleep(STILL.saturating_sub(start.elapsed()));
+    // Only now, so that the reader need not share the guest's processors with the writers, and its second is its own.
+    signal(&trace, Signal::CONT)?;
+    let mut operations = until_said(&mut trace)?;
     let sentinels = drain(&mut trace, &mut operations)?;
     let finished = trace.terminate()?;
     mounted.unmount_with(UnmountFlags::DETACH)?;
@@ -126,11 +125,13 @@ fn drain(trace: &mut Program, operations: &mut Vec<Operation>) -> Result<u64> {
 fn expect_sums(finished: &Finished, made: u64) -> Result<()> {
     let [seen, dropped, missed] = ["seen", "dropped", "missed"].map(|name| finished.stat(name));
     let (seen, dropped, missed) = (seen?, dropped?, missed?);
-    eprintln!("made={made} seen={seen} dropped={dropped} missed={missed}");
+    let stats = finished.errors.iter().find(|line| line.starts_with("stats:"));
+    eprintln!("made={made} {}", stats.map_or("", String::as_str));
     ensure!(dropped > 0, "nothing was dropped: this ring holds all that was made");
     ensure!(seen <= made, "{made} were made, but seen={seen}");
     let sum = seen + dropped;
-    ensure!((made.saturating_sub(missed)..=made).contains(&sum), "made={made} seen={seen} dropped={dropped}");
+    let closes = (made.saturating_sub(missed)..=made).contains(&sum);
+    ensure!(closes, "made={made}, it said: {:#?}", finished.errors);
     Ok(())
 }
 
