@@ -4,11 +4,17 @@ mod reload;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{attempt::FIRST_LOOK_NS, *};
 use crate::{
     device::Dev,
     host::{Disk, Facts},
-    limit::policy::Mode,
+    limit::{
+        Limits,
+        decide::{Outcome, Reason},
+        ledger::Key,
+        order::Found,
+        policy::Mode,
+    },
     operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
 };
 
