@@ -63,8 +63,8 @@ mod guest {
 
 use guest::{
     actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, matches, missing,
-    moves, names, namespaces, operations, order, policies, propagation, refusals, reloads, secrets, terminal, trees,
-    trial,
+    moves, names, namespaces, operations, order, policies, program, propagation, refusals, reloads, secrets, terminal,
+    trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -101,6 +101,7 @@ fn main() -> ExitCode {
     ];
     let trials = trial::chosen(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);
+    program::Lasting::end();
     ground::clear();
     conclusion.exit_code()
 }

@@ -12,7 +12,7 @@ use super::ground::{self, Mounted};
 use super::missing::expect_claimed_only;
 use super::operation::{Operation, expect_path};
 use super::operations::expect_own_actor;
-use super::program::Program;
+use super::program::Lasting;
 use super::raw::{self, LowMemory, NOWHERE};
 use super::trial::trial;
 
@@ -32,7 +32,7 @@ fn mount_and_umount2() -> Result<()> {
     let target = ground::directory("i386")?;
     let mut memory = LowMemory::new()?;
     let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     raw::mount_32(source, at, fstype, 0, 0).context("mount by int 0x80")?;
     let mounted = Mounted::adopt(&target);
     let attached = trace.drain_one()?;
@@ -53,7 +53,7 @@ fn bind_and_the_old_umount() -> Result<()> {
     let (source, target) = (ground::directory("source")?, ground::directory("i386")?);
     let mut memory = LowMemory::new()?;
     let (from, at) = (memory.path(&source)?, memory.path(&target)?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     raw::mount_32(from, at, 0, MS_BIND, 0).context("a bind by int 0x80")?;
     let mounted = Mounted::adopt(&target);
     let attached = trace.drain_one()?;
@@ -76,7 +76,7 @@ fn at_nothing() -> Result<()> {
     let target = ground::directory("i386")?.join("not-there");
     let mut memory = LowMemory::new()?;
     let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let calls = [
         ("mount", raw::mount_32(source, at, fstype, 0, 0)),
         ("umount", raw::umount2_32(at, 0)),
@@ -98,7 +98,7 @@ fn busy() -> Result<()> {
     let open = File::create_new(target.join("open"))?;
     let mut memory = LowMemory::new()?;
     let at = memory.path(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = raw::umount2_32(at, 0);
     ensure!(refused == Err(Errno::BUSY), "umount2 by int 0x80 of a busy mount gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -113,7 +113,7 @@ fn with_an_address_that_leads_nowhere() -> Result<()> {
     let target = ground::directory("i386")?;
     let mut memory = LowMemory::new()?;
     let (at, fstype) = (memory.path(&target)?, memory.text("tmpfs")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = raw::mount_32(nowhere, at, fstype, 0, 0);
     ensure!(refused == Err(Errno::FAULT), "an address that leads nowhere gave {refused:?}");
     let operation = trace.drain_one()?;

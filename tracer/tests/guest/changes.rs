@@ -17,7 +17,7 @@ use super::kernel;
 use super::operation::{Operation, expect_path};
 use super::operations::expect_own_actor;
 use super::oracle;
-use super::program::Program;
+use super::program::Lasting;
 use super::raw::{self, MountAttr};
 use super::trees::{self, Tree};
 use super::trial::trial;
@@ -58,7 +58,7 @@ fn remount(target: &Path, flags: MountFlags, data: &str) -> Result<(), Errno> {
 fn remount_of_one_mount() -> Result<()> {
     let target = ground::directory("remount")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     remount(&target, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, "").context("remount")?;
     let operation = trace.drain_one()?;
     let options = oracle::own_mount_at(&target)?.options;
@@ -72,7 +72,7 @@ fn remount_of_one_mount() -> Result<()> {
 fn remount_of_a_file_system() -> Result<()> {
     let target = ground::directory("remount")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     remount(&target, MountFlags::NOEXEC, "size=1m").context("remount")?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "remount", "mount", &[Wanted::own("change", &target)?])?;
@@ -83,7 +83,7 @@ fn remount_that_is_refused() -> Result<()> {
     let target = ground::directory("remount")?;
     let mounted = Mounted::tmpfs(&target)?;
     let open = File::create_new(target.join("open"))?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = remount(&target, MountFlags::RDONLY, "");
     ensure!(refused == Err(Errno::BUSY), "a read-only remount of a file that is written gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -99,7 +99,7 @@ fn remount_that_is_refused() -> Result<()> {
 fn each_propagation() -> Result<()> {
     let target = ground::directory("propagation")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let kinds = [
         (MountPropagationFlags::SHARED, "MS_SHARED"),
         (MountPropagationFlags::PRIVATE, "MS_PRIVATE"),
@@ -119,7 +119,7 @@ fn each_propagation() -> Result<()> {
 fn propagation_of_a_tree() -> Result<()> {
     let tree = Tree::grow("tree")?;
     let points = trees::points(tree.root());
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     ground::change(tree.root(), MountPropagationFlags::SHARED | MountPropagationFlags::REC)?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "propagation", "mount", &all_own("change", &trees::refs(&points))?)?;
@@ -133,7 +133,7 @@ fn propagation_of_a_tree() -> Result<()> {
 /// A directory that is no mount point has no propagation.
 fn propagation_that_is_refused() -> Result<()> {
     let directory = ground::directory("plain")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::mount_change(&directory, MountPropagationFlags::SHARED);
     ensure!(refused == Err(Errno::INVAL), "sharing a plain directory gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -149,7 +149,7 @@ fn setattr(path: &Path, flags: u64, attr: MountAttr) -> Result<(), Errno> {
 fn mount_setattr() -> Result<()> {
     let target = ground::directory("setattr")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     setattr(&target, 0, MountAttr { set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, ..MountAttr::default() })?;
     let operation = trace.drain_one()?;
     expect_setattr(&operation)?;
@@ -173,7 +173,7 @@ fn expect_setattr(operation: &Operation) -> Result<()> {
 
 fn mount_setattr_of_a_tree() -> Result<()> {
     let tree = Tree::grow("tree")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     setattr(tree.root(), AT_RECURSIVE, MountAttr { set: MOUNT_ATTR_NOSUID, ..MountAttr::default() })?;
     let operation = trace.drain_one()?;
     expect_setattr(&operation)?;
@@ -189,7 +189,7 @@ fn mount_setattr_of_a_tree() -> Result<()> {
 fn mount_setattr_of_the_propagation_alone() -> Result<()> {
     let target = ground::directory("setattr")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     setattr(&target, 0, MountAttr { propagation: MS_SHARED, ..MountAttr::default() })?;
     let operation = trace.drain_one()?;
     ensure!(oracle::own_mount_at(&target)?.shared, "mount_setattr did not share the mount");
@@ -202,7 +202,7 @@ fn mount_setattr_of_the_propagation_alone() -> Result<()> {
 fn mount_setattr_of_both() -> Result<()> {
     let target = ground::directory("setattr")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     setattr(&target, 0, MountAttr { set: MOUNT_ATTR_NOSUID, propagation: MS_SHARED, ..MountAttr::default() })?;
     let operation = trace.drain_one()?;
     expect_setattr(&operation)?;
@@ -212,7 +212,7 @@ fn mount_setattr_of_both() -> Result<()> {
 
 fn mount_setattr_that_is_refused() -> Result<()> {
     let directory = ground::directory("plain")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = setattr(&directory, 0, MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() });
     ensure!(refused == Err(Errno::INVAL), "mount_setattr of a plain directory gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -226,7 +226,7 @@ fn this_kernel_has_no_mount_setattr() -> Result<()> {
     let target = ground::directory("setattr")?;
     let mounted = Mounted::tmpfs(&target)?;
     let before = oracle::own_mount_at(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = setattr(&target, 0, MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() });
     ensure!(refused == Err(Errno::NOSYS), "mount_setattr gave {refused:?} on a kernel that has none");
     let shown = trace.drain()?;

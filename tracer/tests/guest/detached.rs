@@ -18,7 +18,7 @@ use super::expect::{Wanted, all_own, expect_effects};
 use super::ground::{self, Mounted};
 use super::operation::{Operation, expect_path};
 use super::operations::expect_own_actor;
-use super::program::Program;
+use super::program::{Lasting, Program};
 use super::trees::{self, Tree};
 use super::trial::trial;
 
@@ -85,7 +85,7 @@ fn expect_detached(operation: &Operation, op: &str, syscall: &str, mount: &Owned
 
 fn a_new_mount_made_and_attached() -> Result<()> {
     let target = ground::directory("fsmount")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mount = fsmount(&context(true)?).context("fsmount")?;
     let mounted = attach(&mount, &target)?;
     let (made, attached) = two(&mut trace)?;
@@ -101,7 +101,7 @@ fn a_new_mount_made_and_attached() -> Result<()> {
 
 /// The twin: what was never attached has no second operation, and its end changes no table.
 fn a_new_mount_never_attached() -> Result<()> {
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mount = fsmount(&context(true)?).context("fsmount")?;
     expect_detached(&trace.drain_one()?, "fsmount", "fsmount", &mount)?;
     drop(mount);
@@ -112,7 +112,7 @@ fn a_new_mount_never_attached() -> Result<()> {
 
 fn a_copy_made_and_attached() -> Result<()> {
     let (source, target) = (ground::directory("source")?, ground::directory("copy")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let copy = clone(&source, OpenTreeFlags::empty()).context("open_tree with OPEN_TREE_CLONE")?;
     let mounted = attach(&copy, &target)?;
     let (made, attached) = two(&mut trace)?;
@@ -125,7 +125,7 @@ fn a_copy_made_and_attached() -> Result<()> {
 
 fn a_copy_of_a_tree() -> Result<()> {
     let (tree, target) = (Tree::grow("tree")?, ground::directory("copy")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let copy = clone(tree.root(), OpenTreeFlags::AT_RECURSIVE).context("open_tree of a whole tree")?;
     let mounted = attach(&copy, &target)?;
     let (made, attached) = two(&mut trace)?;
@@ -139,7 +139,7 @@ fn a_copy_of_a_tree() -> Result<()> {
 /// The twin: it opens a path, and copies nothing.
 fn open_tree_without_a_clone() -> Result<()> {
     let source = ground::directory("source")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let opened = rustix::mount::open_tree(CWD, &source, OpenTreeFlags::OPEN_TREE_CLOEXEC).context("open_tree")?;
     let shown = trace.drain()?;
     drop(opened);
@@ -151,7 +151,7 @@ fn a_copy_that_is_refused() -> Result<()> {
     let source = ground::directory("unbindable")?;
     let mounted = Mounted::tmpfs(&source)?;
     ground::change(&source, MountPropagationFlags::UNBINDABLE)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = clone(&source, OpenTreeFlags::empty());
     ensure!(refused.as_ref().err() == Some(&Errno::INVAL), "a copy of an unbindable mount gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -163,7 +163,7 @@ fn a_copy_that_is_refused() -> Result<()> {
 
 /// A context without a superblock has nothing to mount; which errno says so differs.
 fn a_new_mount_that_is_refused() -> Result<()> {
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = fsmount(&context(false)?).err().context("fsmount of a context without a superblock succeeded")?;
     let operation = trace.drain_one()?;
     operation.expect("/op", "fsmount")?;

@@ -12,7 +12,7 @@ use super::actor::{Actor, NOBODY};
 use super::ground::{self, Mounted};
 use super::operation::{Operation, expect_path};
 use super::oracle;
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -27,7 +27,7 @@ fn umount_of_a_busy_mount() -> Result<()> {
     let target = ground::directory("busy")?;
     let mounted = Mounted::tmpfs(&target)?;
     let open = File::create_new(target.join("open"))?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::unmount(&target, UnmountFlags::empty());
     ensure!(refused == Err(Errno::BUSY), "umount of a mount with an open file gave {refused:?}, expected EBUSY");
     let operation = trace.drain_one()?;
@@ -43,7 +43,7 @@ fn umount_of_a_busy_mount() -> Result<()> {
 fn mount_by_an_unprivileged_user() -> Result<()> {
     let target = ground::directory("eperm-mount")?;
     let mut nobody = Actor::unprivileged()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     expect_eperm(&mut nobody, &["tmpfs", utf8(&target)?])?;
     let operation = trace.drain_one()?;
     operation.expect_failure("mount", 1, "EPERM")?;
@@ -59,7 +59,7 @@ fn umount_by_an_unprivileged_user() -> Result<()> {
     let target = ground::directory("eperm-umount")?;
     let mounted = Mounted::tmpfs(&target)?;
     let mut nobody = Actor::unprivileged()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     expect_eperm(&mut nobody, &["umount", utf8(&target)?])?;
     let operation = trace.drain_one()?;
     operation.expect_failure("umount", 1, "EPERM")?;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::ground::{self, Mounted};
 use super::operation::{Operation, expect_path};
 use super::operations::expect_own_actor;
-use super::program::Program;
+use super::program::Lasting;
 use super::raw::{self, NOWHERE};
 use super::trial::trial;
 
@@ -43,7 +43,7 @@ pub(crate) fn expect_claimed_only(operation: &Operation, op: &str, errno: i32, n
 
 fn mount_at_nothing() -> Result<()> {
     let target = nothing()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::mount("the-source", &target, "tmpfs", MountFlags::empty(), None);
     ensure!(refused == Err(Errno::NOENT), "mount at nothing gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -62,7 +62,7 @@ fn mount_at_nothing() -> Result<()> {
 /// Here the kernel has found the target, and the source is what is missing.
 fn bind_of_nothing() -> Result<()> {
     let (source, target) = (nothing()?, ground::directory("target")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::mount_bind(&source, &target);
     ensure!(refused == Err(Errno::NOENT), "a bind of nothing gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -73,7 +73,7 @@ fn bind_of_nothing() -> Result<()> {
 
 fn umount_of_nothing() -> Result<()> {
     let target = nothing()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::unmount(&target, UnmountFlags::DETACH);
     ensure!(refused == Err(Errno::NOENT), "umount of nothing gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -86,7 +86,7 @@ fn umount_of_nothing() -> Result<()> {
 /// The twin: the path is there, and only no mount point.
 fn umount_of_a_plain_directory() -> Result<()> {
     let target = ground::directory("plain")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::unmount(&target, UnmountFlags::empty());
     ensure!(refused == Err(Errno::INVAL), "umount of a plain directory gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -97,7 +97,7 @@ fn umount_of_a_plain_directory() -> Result<()> {
 fn move_mount_to_nothing() -> Result<()> {
     let (from, to) = (ground::directory("from")?, nothing()?);
     let mounted = Mounted::tmpfs(&from)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::move_mount(CWD, &from, CWD, &to, MoveMountFlags::empty());
     ensure!(refused == Err(Errno::NOENT), "move_mount to nothing gave {refused:?}");
     let operation = trace.drain_one()?;
@@ -118,7 +118,7 @@ fn mount_with_addresses_that_lead_nowhere() -> Result<()> {
     let mut memory = raw::LowMemory::new()?;
     let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
     let (source, at, fstype) = (source.into(), at.into(), fstype.into());
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     for (source, at, fstype) in [(NOWHERE, at, fstype), (source, NOWHERE, fstype), (source, at, NOWHERE)] {
         let refused = raw::mount(source, at, fstype, 0, 0);
         ensure!(refused == Err(Errno::FAULT), "an address that leads nowhere gave {refused:?}");
@@ -139,7 +139,7 @@ fn mount_with_addresses_that_lead_nowhere() -> Result<()> {
 fn umount_with_an_address_that_leads_nowhere() -> Result<()> {
     let target = ground::directory("target")?;
     let mounted = Mounted::tmpfs(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = raw::umount2(NOWHERE, 0);
     ensure!(refused == Err(Errno::FAULT), "umount2 of an address that leads nowhere gave {refused:?}");
     let operation = trace.drain_one()?;

@@ -15,7 +15,7 @@ use super::ground::{self, Mounted};
 use super::operation::expect_path;
 use super::operations::expect_own_actor;
 use super::oracle;
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -50,7 +50,7 @@ fn moved(syscall: &str, act: fn(&Path, &Path) -> Result<()>) -> Result<()> {
     let (from, to) = (ground::directory("from")?, ground::directory("to")?);
     let mounted = Mounted::tmpfs(&from)?;
     let before = oracle::own_mount_at(&from)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     act(&from, &to).context("the move itself")?;
     let mounted = mounted.moved_to(&to);
     let operation = trace.drain_one()?;
@@ -72,7 +72,7 @@ fn under_a_shared_mount() -> Result<()> {
     let to = shared.join("to");
     ground::make_directory(&to)?;
     let peer = Actor::unshared()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     rustix::mount::mount_move(&from, &to).context("cannot move a mount under a shared one")?;
     let mounted = mounted.moved_to(&to);
     let operation = trace.drain_one()?;
@@ -91,7 +91,7 @@ fn from_a_shared_mount_is_refused() -> Result<()> {
     let from = shared.join("from");
     ground::make_directory(&from)?;
     let mounted = Mounted::tmpfs(&from)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let calls: [(&str, Result<(), Errno>); 2] = [
         ("mount", rustix::mount::mount_move(&from, &to)),
         ("move_mount", rustix::mount::move_mount(CWD, &from, CWD, &to, MoveMountFlags::empty())),

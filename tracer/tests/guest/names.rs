@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use super::ground::{self, Mounted};
 use super::operation::{Operation, expect_path};
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 /// More directories than the tracer follows.
@@ -116,7 +116,7 @@ fn nested_directories(name: &str, depth: usize) -> Result<PathBuf> {
 }
 
 fn mount_at(path: &Path) -> Result<Operation> {
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mounted = Mounted::tmpfs(path)?;
     let operation = trace.drain_one()?;
     mounted.unmount()?;

@@ -12,7 +12,7 @@ use super::ground;
 use super::kernel;
 use super::operation::Operation;
 use super::oracle;
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
@@ -31,7 +31,7 @@ fn birth_and_death() -> Result<()> {
     let probe = ground::directory("probe")?;
     let mut child = Actor::start()?;
     let pid = child.pid();
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     child.must(&["unshare"])?;
     let inode = child.namespace()?;
     let created = trace.drain_one()?;
@@ -52,7 +52,7 @@ fn birth_and_death() -> Result<()> {
 /// The twin: nobody may not have one, and none is shown.
 fn a_birth_that_is_refused() -> Result<()> {
     let mut nobody = Actor::unprivileged()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let errno = nobody.act(&["unshare"])?;
     ensure!(errno == Errno::PERM.raw_os_error(), "unshare by nobody gave errno {errno}");
     drop(nobody);
@@ -67,7 +67,7 @@ fn mounts_go_with_their_namespace() -> Result<()> {
     let here = here.to_str().context("the trials' own paths are UTF-8")?;
     let mut child = Actor::private()?;
     let inode = child.namespace()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     child.must(&["tmpfs", here])?;
     let mounted = trace.drain_one()?;
     mounted.expect_success("mount", 1)?;

@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::ground::{self, Mounted};
 use super::operation::{Operation, expect_path};
 use super::oracle::{self, Mount};
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -27,7 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn new_mount_of_a_disk() -> Result<()> {
     let (disk, target) = (Disk::get()?, ground::directory("disk")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mounted = disk.mount(&target)?;
     let operation = trace.drain_one()?;
     expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
@@ -41,7 +41,7 @@ fn new_mount_of_a_disk() -> Result<()> {
 
 fn new_mount_of_a_tmpfs() -> Result<()> {
     let target = ground::directory("tmpfs")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mounted = Mounted::tmpfs(&target)?;
     let operation = trace.drain_one()?;
     expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
@@ -52,7 +52,7 @@ fn new_mount_of_a_tmpfs() -> Result<()> {
 
 fn bind() -> Result<()> {
     let (source, target) = (ground::directory("source")?, ground::directory("bind")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mounted = Mounted::bind(&source, &target)?;
     let operation = trace.drain_one()?;
     expect_one_effect(&operation, "bind", "attach", &target, &oracle::own_mount_at(&target)?)?;
@@ -65,7 +65,7 @@ fn umount() -> Result<()> {
     let (disk, target) = (Disk::get()?, ground::directory("umount")?);
     let mounted = disk.mount(&target)?;
     let was = oracle::own_mount_at(&target)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     mounted.unmount()?;
     let operation = trace.drain_one()?;
     expect_one_effect(&operation, "umount", "detach", &target, &was)?;
@@ -78,7 +78,7 @@ fn lazy_umount_of_a_busy_mount() -> Result<()> {
     let mounted = Mounted::tmpfs(&target)?;
     let was = oracle::own_mount_at(&target)?;
     let open = File::create_new(target.join("open"))?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     mounted.unmount_with(UnmountFlags::DETACH)?;
     let operation = trace.drain_one()?;
     expect_one_effect(&operation, "umount", "detach", &target, &was)?;
@@ -91,7 +91,7 @@ fn lazy_umount_of_a_busy_mount() -> Result<()> {
 
 /// The twin of every "exactly one": without an action there is none.
 fn nothing_made_nothing_shown() -> Result<()> {
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let operations = trace.drain()?;
     ensure!(operations.is_empty(), "nothing was mounted, but this was shown: {operations:#?}");
     Ok(())

@@ -1,9 +1,10 @@
 //! The binary under test as a running process: its lines, its ready line, its end.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,49 @@ pub(crate) struct Program {
     readers: Vec<JoinHandle<()>>,
 }
 
+/// A tracer without flags that serves one trial after the other, because under emulation a start takes ten seconds. What
+/// came before a trial is read away when the trial begins.
+pub(crate) struct Lasting(Option<Program>);
+
+static LASTING: Mutex<Option<Program>> = Mutex::new(None);
+
+impl Lasting {
+    /// The one that runs, if it still answers, or a new one.
+    pub(crate) fn trace() -> Result<Self> {
+        let running = Self::lock().take().and_then(|mut running| running.drain().is_ok().then_some(running));
+        Ok(Self(Some(running.map_or_else(|| Program::trace(&[]), Ok)?)))
+    }
+
+    /// Ends it, if one runs.
+    pub(crate) fn end() {
+        *Self::lock() = None;
+    }
+
+    fn lock() -> MutexGuard<'static, Option<Program>> {
+        LASTING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Lasting {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Lasting {
+    fn deref_mut(&mut self) -> &mut Program {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        *Self::lock() = self.0.take();
+    }
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -41,12 +85,16 @@ const ATTACH: &str = "GUEST_ATTACH";
 /// The subcommands that attach.
 const ATTACHING: [&str; 3] = ["trace", "agent", "check"];
 
-/// A command that runs the binary under test.
+/// A command that runs the binary under test. One that attaches is alone: the lasting tracer ends for it.
 pub(crate) fn command(arguments: &[&str]) -> Command {
+    let attaches = arguments.first().is_some_and(|first| ATTACHING.contains(first));
+    if attaches {
+        Lasting::end();
+    }
     let binary = std::env::var_os("MOUNT_TRACER").unwrap_or_else(|| "mount-tracer".into());
     let mut command = Command::new(binary);
     command.args(arguments);
-    if let (Some(kind), true) = (attach_kind(), arguments.first().is_some_and(|first| ATTACHING.contains(first))) {
+    if let (Some(kind), true) = (attach_kind(), attaches) {
         command.args(["--attach", &kind]);
     }
     command

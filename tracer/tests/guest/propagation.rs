@@ -14,7 +14,7 @@ use super::actor::Actor;
 use super::ground::{self, Mounted};
 use super::operation::{Expected, Operation};
 use super::oracle;
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -89,7 +89,7 @@ fn copy_at(pid: u32, path: &Path) -> Result<Option<Expected>> {
 
 fn mount_and_unmount_among(stage: &Stage, receivers: usize) -> Result<()> {
     ensure!(stage.copies()?.is_empty(), "something is mounted before the trial begins");
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
 
     let mounted = Mounted::tmpfs(&stage.target)?;
     let copies = stage.copies()?;

@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::ground::{self, Mounted};
 use super::operation::{Operation, bytes_of, expect_path};
-use super::program::Program;
+use super::program::Lasting;
 use super::screen;
 use super::trial::trial;
 
@@ -53,7 +53,7 @@ fn expect_bytes(operation: &Operation, pointer: &str, wanted: &[u8]) -> Result<(
 
 fn every_byte_in_a_source() -> Result<()> {
     let target = ground::directory("source")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let mounted = mount_from(&every_byte(), &target)?;
     let operation = trace.drain_one()?;
     expect_bytes(&operation, "/claimed/source", &every_byte())?;
@@ -63,7 +63,7 @@ fn every_byte_in_a_source() -> Result<()> {
 
 fn every_byte_in_a_claimed_path() -> Result<()> {
     let target = ground::directory("claimed")?.join(every_name());
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let refused = rustix::mount::unmount(&target, UnmountFlags::empty());
     ensure!(refused.is_err(), "a mount was there already");
     expect_path(&trace.drain_one()?, "/claimed/target", &target)
@@ -71,7 +71,7 @@ fn every_byte_in_a_claimed_path() -> Result<()> {
 
 fn every_byte_in_a_threads_name() -> Result<()> {
     let target = ground::directory("comm")?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let bytes = every_byte();
     let names: Vec<&[u8]> = bytes.chunks(COMM).collect();
     for name in &names {

@@ -11,7 +11,7 @@ use super::expect::{Wanted, all_own, expect_effects};
 use super::ground::{self, Mounted};
 use super::operation::expect_path;
 use super::operations::expect_own_actor;
-use super::program::Program;
+use super::program::Lasting;
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -71,7 +71,7 @@ pub(crate) fn refs(points: &[PathBuf]) -> Vec<&Path> {
 
 fn recursive_bind() -> Result<()> {
     let (tree, target) = (Tree::grow("tree")?, ground::directory("rbind")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let bound = rbind(tree.root(), &target)?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "bind", "mount", &all_own("attach", &refs(&points(&target)))?)?;
@@ -85,7 +85,7 @@ fn recursive_bind() -> Result<()> {
 /// The twin: what was not asked for is not shown.
 fn bind_of_the_top_alone() -> Result<()> {
     let (tree, target) = (Tree::grow("tree")?, ground::directory("bind")?);
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let bound = Mounted::bind(tree.root(), &target)?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "bind", "mount", &[Wanted::own("attach", &target)?])?;
@@ -97,7 +97,7 @@ fn without_what_cannot_be_bound() -> Result<()> {
     let (tree, target) = (Tree::grow("tree")?, ground::directory("rbind")?);
     let [_, _, innermost] = points(tree.root());
     ground::change(&innermost, MountPropagationFlags::UNBINDABLE)?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let bound = rbind(tree.root(), &target)?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "bind", "mount", &all_own("attach", &refs(&points(&target)[..2]))?)?;
@@ -112,7 +112,7 @@ fn where_another_namespace_shares() -> Result<()> {
     let target = shared.join("target");
     ground::make_directory(&target)?;
     let peer = Actor::unshared()?;
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     let bound = rbind(tree.root(), &target)?;
     let operation = trace.drain_one()?;
     let places = points(&target);
@@ -134,7 +134,7 @@ fn lazy_umount_of_a_tree() -> Result<()> {
     for point in [inner, innermost] {
         wanted.push(Wanted::own("detach", &point)?.of_any_origin());
     }
-    let mut trace = Program::trace(&[])?;
+    let mut trace = Lasting::trace()?;
     tree.fell()?;
     let operation = trace.drain_one()?;
     expect_effects(&operation, "umount", "umount2", &wanted)?;
