@@ -126,11 +126,13 @@ impl Assemble {
         open.into_iter().map(|(_, (_, sections))| self.without_end(&sections)).collect()
     }
 
-    /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] ago: their end was missed.
-    pub fn expire(&mut self, now_ns: u64) -> Vec<Assembled> {
-        let late = |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < now_ns);
+    /// Gives up on calls whose sections ended more than [`CALL_PATIENCE_NS`] before the time up to which all was read: their
+    /// end was missed.
+    pub fn expire(&mut self, until_ns: u64) -> Vec<Assembled> {
+        let late =
+            |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < until_ns);
         let expired: Vec<_> = self.open.extract_if(|_, (_, sections)| late(sections)).collect();
-        self.targets.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= now_ns);
+        self.targets.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= until_ns);
         expired.into_iter().map(|(_, (_, sections))| self.without_end(&sections)).collect()
     }
 

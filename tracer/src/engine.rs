@@ -31,8 +31,9 @@ pub enum Input<'a> {
     Loss(Gap),
     /// The policy's file has changed.
     Policy(Box<Policy>),
-    /// Time has come.
-    Deadline,
+    /// Time has come, and all that was stamped up to this time (`CLOCK_BOOTTIME` in nanoseconds) has been put in: what is
+    /// missing until then will not come, however late it is now.
+    Deadline(u64),
     /// Nothing more will come.
     End,
 }
@@ -124,10 +125,10 @@ impl Engine {
                 let open = self.assemble.end();
                 self.emit(open, now_ns)
             }
-            Input::Deadline => {
-                let expired = self.assemble.expire(now_ns);
+            Input::Deadline(read_until_ns) => {
+                let expired = self.assemble.expire(read_until_ns);
                 let mut effects = self.emit(expired, now_ns);
-                effects.extend(self.limit(|limiter| limiter.deadline(now_ns)));
+                effects.extend(self.limit(|limiter| limiter.deadline(now_ns, read_until_ns)));
                 effects
             }
         }

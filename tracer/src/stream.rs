@@ -84,6 +84,8 @@ pub struct Turn {
     pub records: Vec<Bytes>,
     /// Whether there may be more at once.
     pub more: bool,
+    /// All that was stamped up to here has been handed on, `CLOCK_BOOTTIME` in nanoseconds.
+    pub until_ns: u64,
 }
 
 /// What was read and must wait for what was not.
@@ -124,9 +126,11 @@ impl Merge {
             turn.records.push(record);
             turn.more |= turn.records.len() >= BATCH;
         }
-        if turn.records.len() < BATCH {
+        let cut = turn.records.len() >= BATCH;
+        if !cut {
             self.calls_until(horizon, &mut turn.records);
         }
+        turn.until_ns = if cut { turn.records.last().map_or(0, stamp) } else { horizon };
         turn.more |= self.table.is_some() || !self.calls.is_empty();
         turn
     }
@@ -178,10 +182,17 @@ mod tests {
         // At 4 the call that ended at 5 may not have been written yet.
         let (mut merge, mut tables) = (Merge::default(), [3, 6].into_iter());
         let turn = merge.turn(4, || None, || tables.next().map(record));
-        assert_eq!((turn.records.len(), turn.more), (1, true));
+        assert_eq!((turn.records.len(), turn.more, turn.until_ns), (1, true, 4));
         let mut calls = [5].into_iter();
         let turn = merge.turn(7, || calls.next().map(record), || None);
         assert_eq!(turn.records.iter().map(stamp).collect::<Vec<_>>(), [5, 6]);
+    }
+
+    #[test]
+    fn what_was_cut_off_was_not_handed_on() {
+        let (mut merge, mut tables) = (Merge::default(), 1..=2 * BATCH as u64);
+        let mut turn = |now| merge.turn(now, || None, || tables.next().map(record)).until_ns;
+        assert_eq!((turn(u64::MAX), turn(u64::MAX), turn(9)), (BATCH as u64, 2 * BATCH as u64, 9));
     }
 
     proptest! {

@@ -90,9 +90,19 @@ pub(super) fn run(
         let watch = watched.map(|(file, policy)| PolicyWatch::new(file, policy));
         note(ready);
         let said = before.clone();
-        Pump { stream, engine, act, probes: &mut probes, watch, losses_at: None, said, wait: Wait::Not }
-            .run(signals, duration)
-            .await
+        Pump {
+            stream,
+            engine,
+            act,
+            probes: &mut probes,
+            watch,
+            losses_at: None,
+            said,
+            wait: Wait::Not,
+            read_until_ns: 0,
+        }
+        .run(signals, duration)
+        .await
     })?;
     let losses = probes.losses()?;
     let stats = Stats {
@@ -127,6 +137,8 @@ struct Pump<'a, A> {
     /// Losses that were said.
     said: Losses,
     wait: Wait,
+    /// All that was stamped up to here went through the engine.
+    read_until_ns: u64,
 }
 
 impl<A: Act> Pump<'_, A> {
@@ -159,7 +171,7 @@ impl<A: Act> Pump<'_, A> {
                 return Ok(self.engine.counts());
             }
             let due = deadline.is_some_and(|at| at <= boot_ns());
-            let flow = if due { self.step(Input::Deadline)? } else { Flow::On };
+            let flow = if due { self.step(Input::Deadline(self.read_until_ns))? } else { Flow::On };
             if flow == Flow::End || self.drain()? == Flow::End {
                 return Ok(self.engine.counts());
             }
@@ -198,6 +210,7 @@ impl<A: Act> Pump<'_, A> {
                 return Ok(Flow::End);
             }
         }
+        self.read_until_ns = turn.until_ns;
         Ok(Flow::On)
     }
 

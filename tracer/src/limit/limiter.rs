@@ -146,10 +146,10 @@ impl Limiter {
         orders
     }
 
-    /// Time has come.
-    pub fn deadline(&mut self, now_ns: u64) -> Vec<Order> {
+    /// Time has come. What happened up to `read_until_ns` is known here: a cgroup that was made later is not missing yet.
+    pub fn deadline(&mut self, now_ns: u64, read_until_ns: u64) -> Vec<Order> {
         let mut orders: Vec<Order> = Vec::new();
-        for sighting in self.waiting.expire(now_ns) {
+        for sighting in self.waiting.expire(read_until_ns) {
             orders.push(self.without_cgroup(&sighting, u64::MAX, None, now_ns));
         }
         for (ticket, attempt) in &mut self.attempts {

@@ -10,8 +10,9 @@ use libtest_mimic::Trial;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::ground::{self, Mounted};
+use super::kernel;
 use super::operation::Operation;
-use super::program::Program;
+use super::program::{Finished, Program};
 use super::trial::trial;
 
 const THREADS: usize = 2;
@@ -20,6 +21,8 @@ pub(crate) const MOUNTS_EACH: usize = 10_000;
 const DOUBLINGS: usize = 16;
 /// How long reading all of them may take under emulation.
 pub(crate) const READ_AFTER: Duration = Duration::from_mins(3);
+/// One program in so many operations may have been stopped for another thread.
+const PREEMPTED_AT_MOST: u64 = 500;
 /// Ten times what the reader needs for a whole ring under emulation.
 const DRAINED_AFTER: Duration = Duration::from_secs(5);
 
@@ -38,14 +41,16 @@ fn twenty_thousand_mounts_by_two_threads() -> Result<()> {
     let targets = targets(&room, MOUNTS_EACH)?;
 
     // Two writers have both of the guest's processors, and the reader what is left: it comes late.
-    let mut trace = Program::trace(&["--ring-size", "64Mi"])?;
+    let mut trace = Program::trace(&[])?;
     let start = Instant::now();
     let counted = bind_all(&source, &targets)?;
     let made_after = start.elapsed();
     // A sentinel in a full ring would be waited for in vain.
-    ensure!(!trace.errors().iter().any(|line| line.starts_with("loss:")), "{:?}", trace.errors());
+    ensure!(!trace.errors().iter().any(|line| line.contains("were dropped")), "{:?}", trace.errors());
     ground::touch_sentinel()?;
-    let operations = trace.drain_to_sentinel_within(READ_AFTER)?;
+    let mut operations = trace.drain_to_sentinel_within(READ_AFTER)?;
+    // What the kernel skipped is said by one of these.
+    operations.retain(|operation| operation.op() != "gap");
     eprintln!("{counted} mounts were made in {made_after:?}, and shown after {:?}", start.elapsed());
     let finished = trace.terminate()?;
     mounted.unmount_with(UnmountFlags::DETACH)?;
@@ -55,14 +60,22 @@ fn twenty_thousand_mounts_by_two_threads() -> Result<()> {
     ensure!(operations.len() == made.len(), "{} mounts were made, {} shown", made.len(), operations.len());
     let shown = operations.iter().map(bound_at).collect::<Result<BTreeSet<&Path>>>()?;
     ensure!(shown == made, "shown and made differ, first in {:?}", shown.symmetric_difference(&made).next());
-    // A return program that was preempted is skipped for the next call on its CPU: the kernel counts it, and that call is
-    // shown without errno.
-    let unknown = operations.iter().filter(|operation| operation.at("/result/errno").is_null()).count();
-    let missed = finished.stat("missed")?;
-    ensure!(unknown as u64 <= missed, "{unknown} operations without errno, but missed={missed}");
+    expect_missed(&operations, &finished)?;
     // The sentinel adds a mount and an unmount.
     let (seen, dropped) = (finished.stat("seen")?, finished.stat("dropped")?);
     ensure!(seen == made.len() as u64 + 2 && dropped == 0, "seen={seen} dropped={dropped} of {}", made.len() + 2);
+    Ok(())
+}
+
+/// Nothing is missed, except where the kernel may stop a program for another thread: it skips that program for the next
+/// call on that CPU, and counts it, and the call is shown without errno. No mount is lost by it.
+fn expect_missed(operations: &[Operation], finished: &Finished) -> Result<()> {
+    let unknown = operations.iter().filter(|operation| operation.at("/result/errno").is_null()).count() as u64;
+    let (missed, preemptible) = (finished.stat("missed")?, kernel::is_preemptible()?);
+    eprintln!("missed={missed}, {unknown} without errno, on a kernel that is preemptible: {preemptible}");
+    ensure!(unknown <= missed, "{unknown} operations without errno, but missed={missed}");
+    let allowed = if preemptible { operations.len() as u64 / PREEMPTED_AT_MOST } else { 0 };
+    ensure!(missed <= allowed, "missed={missed}, but at most {allowed} are explained");
     Ok(())
 }
 

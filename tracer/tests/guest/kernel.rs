@@ -1,10 +1,13 @@
 //! What this kernel has, asked of the kernel itself: a trial of what it lacks checks that it lacks it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use rustix::io::Errno;
+use rustix::mount::MountFlags;
 
+use super::ground::{self, Mounted};
 use super::raw::{self, MountAttr};
 
 /// Whether it knows `mount_setattr(2)` (5.12 and newer).
@@ -17,4 +20,31 @@ pub(crate) fn has_mount_setattr() -> bool {
 pub(crate) fn read(path: &str) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// debugfs, while this lives.
+pub(crate) struct Debugfs {
+    pub(crate) path: PathBuf,
+    mounted: Mounted,
+}
+
+impl Debugfs {
+    pub(crate) fn mount() -> Result<Self> {
+        let path = ground::directory("debugfs")?;
+        rustix::mount::mount("debugfs", &path, "debugfs", MountFlags::empty(), None).context("cannot mount debugfs")?;
+        Ok(Self { mounted: Mounted::adopt(&path), path })
+    }
+
+    pub(crate) fn unmount(self) -> Result<()> {
+        self.mounted.unmount()
+    }
+}
+
+/// Whether the kernel takes the processor away from kernel code, and so from a program. Kernels that can choose say it in
+/// `sched/preempt`, with what holds in brackets; the others are built for one, and Debian's 5.10 for voluntary switches.
+pub(crate) fn is_preemptible() -> Result<bool> {
+    let debug = Debugfs::mount()?;
+    let modes = fs::read_to_string(debug.path.join("sched/preempt")).unwrap_or_default();
+    debug.unmount()?;
+    Ok(["(full)", "(lazy)"].iter().any(|mode| modes.contains(mode)))
 }

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
-use rustix::mount::MountFlags;
 
-use super::ground::{self, Mounted};
+use super::ground;
+use super::kernel::Debugfs;
 use super::program::{LINE, Program, attach_kind, command};
 use super::trial::trial;
 use super::{btf, kernel, raw};
@@ -50,11 +50,12 @@ struct Attached {
 }
 
 fn what_trace_claims_is_what_the_kernel_has() -> Result<()> {
-    let debug = debugfs()?;
-    expect_nothing_attached(&debug.list)?;
+    let debug = Debugfs::mount()?;
+    let list = debug.path.join("kprobes/list");
+    expect_nothing_attached(&list)?;
     let claims = claims()?;
     let trace = Program::trace(&[])?;
-    let attached = Attached::read(&trace, &debug.list)?;
+    let attached = Attached::read(&trace, &list)?;
     eprintln!("the kernel has {attached:?}");
     // What watches cgroups is for the agent alone.
     let claims: Hooks = claims.into_iter().filter(|((kind, _), _)| !is_tracepoint(kind)).collect();
@@ -63,8 +64,8 @@ fn what_trace_claims_is_what_the_kernel_has() -> Result<()> {
     expect_each_difference_found(&attached, &claims)?;
     expect_kind_asked_for(&claims)?;
     trace.terminate()?;
-    expect_nothing_attached(&debug.list)?;
-    debug.mounted.unmount()
+    expect_nothing_attached(&list)?;
+    debug.unmount()
 }
 
 /// The twin: the same comparison, when a claim is missing or one too many is there.
@@ -95,7 +96,8 @@ fn expect_kind_asked_for(claims: &Hooks) -> Result<()> {
 
 /// The tracepoints that `check` claims besides are there when the agent runs.
 fn the_agent_watches_cgroups_too() -> Result<()> {
-    let debug = debugfs()?;
+    let debug = Debugfs::mount()?;
+    let list = debug.path.join("kprobes/list");
     let claims = claims()?.into_keys();
     let claimed: BTreeSet<String> =
         claims.filter(|(kind, _)| is_tracepoint(kind)).map(|(_, tracepoint)| tracepoint).collect();
@@ -107,8 +109,8 @@ fn the_agent_watches_cgroups_too() -> Result<()> {
     let links: BTreeSet<String> = links(&agent)?.into_iter().filter_map(|link| link.tracepoint).collect();
     ensure!(links == claimed, "check claims the tracepoints {claimed:?}, the kernel has {links:?}");
     agent.terminate()?;
-    expect_nothing_attached(&debug.list)?;
-    debug.mounted.unmount()
+    expect_nothing_attached(&list)?;
+    debug.unmount()
 }
 
 fn is_tracepoint(kind: &str) -> bool {
@@ -259,18 +261,6 @@ fn link(text: &str) -> Option<Link> {
         other => other,
     };
     Some(Link { kind: kind.to_owned(), target: None, tracepoint: field(text, "tp_name").map(str::to_owned) })
-}
-
-/// The file system with the list of kprobes.
-struct Debugfs {
-    mounted: Mounted,
-    list: PathBuf,
-}
-
-fn debugfs() -> Result<Debugfs> {
-    let path = ground::directory("debugfs")?;
-    rustix::mount::mount("debugfs", &path, "debugfs", MountFlags::empty(), None).context("cannot mount debugfs")?;
-    Ok(Debugfs { mounted: Mounted::adopt(&path), list: path.join("kprobes/list") })
 }
 
 /// The kernel lets go of a link some time after its last close, and tells nobody: this is asked for until it has.

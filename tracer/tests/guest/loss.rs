@@ -51,7 +51,7 @@ fn a_reader_that_stands_still() -> Result<()> {
     mounted.unmount_with(UnmountFlags::DETACH)?;
 
     expect_sums(&finished, counted + 2 * sentinels)?;
-    expect_gaps(&operations, finished.stat("dropped")?)?;
+    expect_gaps(&operations, finished.stat("records_lost")?)?;
     ensure!(finished.status.code() == Some(LOST), "--fail-on-loss ended with {}", finished.status);
     Ok(())
 }
@@ -135,8 +135,8 @@ fn expect_sums(finished: &Finished, made: u64) -> Result<()> {
     Ok(())
 }
 
-/// The gaps add up to what was dropped, and name what they know.
-fn expect_gaps(operations: &[Operation], dropped: u64) -> Result<()> {
+/// The gaps add up to the records that were lost, and name what they know.
+fn expect_gaps(operations: &[Operation], lost: u64) -> Result<()> {
     let gaps: Vec<&Operation> = operations.iter().filter(|operation| operation.op() == "gap").collect();
     let mut sum = 0;
     for gap in gaps {
@@ -152,6 +152,6 @@ fn expect_gaps(operations: &[Operation], dropped: u64) -> Result<()> {
             ensure!(only_own, "all was mounted in namespace {own}, but a gap says {gap:?}");
         }
     }
-    ensure!(sum == dropped, "the gaps add up to {sum}, dropped={dropped}");
+    ensure!(sum == lost, "the gaps add up to {sum}, records_lost={lost}");
     Ok(())
 }

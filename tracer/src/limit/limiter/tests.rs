@@ -32,6 +32,11 @@ fn policy(mode: &str) -> Policy {
     Policy::parse(text.as_bytes(), "policy.yaml").unwrap()
 }
 
+/// Time has come, and all was read up to now.
+fn deadline(limiter: &mut Limiter, now_ns: u64) -> Vec<Order> {
+    limiter.deadline(now_ns, now_ns)
+}
+
 fn limiter(mode: &str, pods: &[&str]) -> Limiter {
     let kubelet = Kubelet { directory: b"/var/lib/kubelet".to_vec(), namespace: 1 };
     let cgroup = |path: &str| PodCgroup { path: path.to_owned(), id: ID };
@@ -154,10 +159,10 @@ fn a_volume_waits_for_its_pod_and_is_limited_when_it_comes() {
     assert!(limiter.cgroup_made(b"/kubepods/besteffort", 3, 0, 5).is_empty(), "not the pod's");
     assert!(limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 10).is_empty(), "the directory cannot be opened yet");
     assert_eq!(limiter.next_deadline_ns(), Some(10 + FIRST_LOOK_NS));
-    let ticket = inspection(&limiter.deadline(10 + FIRST_LOOK_NS));
+    let ticket = inspection(&deadline(&mut limiter, 10 + FIRST_LOOK_NS));
     let orders = limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 20);
     assert!(matches!(orders[..], [Order::Close(_)]), "it looks again: {orders:?}");
-    let again = inspection(&limiter.deadline(u64::MAX / 2));
+    let again = inspection(&deadline(&mut limiter, u64::MAX / 2));
     assert!(matches!(limiter.inspected(again, &healthy(None), 0)[..], [Order::Write { .. }]));
     let orders = limiter.written(again, written(LIMIT), 0);
     assert_eq!(decision(&orders).mount_to_limit_us, None, "how long it waited is no time to a limit");
@@ -167,8 +172,9 @@ fn a_volume_waits_for_its_pod_and_is_limited_when_it_comes() {
 fn a_pod_that_does_not_come_is_refused_once() {
     let mut limiter = limiter("enforce", &[]);
     limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
-    assert!(limiter.deadline(59_999_999_999).is_empty());
-    let orders = limiter.deadline(60_000_000_000);
+    assert!(deadline(&mut limiter, 59_999_999_999).is_empty());
+    assert!(limiter.deadline(u64::MAX, 59_999_999_999).is_empty(), "its cgroup may be made in what is not read yet");
+    let orders = deadline(&mut limiter, 60_000_000_000);
     assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::NoSuchPod));
     assert_eq!(limiter.next_deadline_ns(), None);
     assert!(limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0).is_empty());
@@ -181,7 +187,7 @@ fn a_volume_that_is_unmounted_while_it_waits_is_forgotten() {
     limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     assert!(limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0).is_empty());
     limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
-    assert!(limiter.deadline(u64::MAX).is_empty(), "its disk is none of the pod's now");
+    assert!(deadline(&mut limiter, u64::MAX).is_empty(), "its disk is none of the pod's now");
 }
 
 #[test]
@@ -198,9 +204,9 @@ fn only_roots_cgroup_of_a_pods_name_is_the_pods_and_only_the_first() {
     let mut limiter = limiter("enforce", &[]);
     limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     limiter.cgroup_made(FAKE, 5, 1000, 0);
-    assert!(limiter.deadline(FIRST_LOOK_NS).is_empty(), "a user's own");
+    assert!(deadline(&mut limiter, FIRST_LOOK_NS).is_empty(), "a user's own");
     limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
-    inspection(&limiter.deadline(FIRST_LOOK_NS));
+    inspection(&deadline(&mut limiter, FIRST_LOOK_NS));
     limiter.cgroup_made(FAKE, 5, 0, 0);
     inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-2"), 0));
     limiter.cgroup_removed(5);
@@ -212,11 +218,11 @@ fn a_volume_that_is_unmounted_before_its_cgroup_can_be_opened_is_not_limited() {
     let mut limiter = limiter("enforce", &[]);
     limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
     limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
-    let ticket = inspection(&limiter.deadline(FIRST_LOOK_NS));
+    let ticket = inspection(&deadline(&mut limiter, FIRST_LOOK_NS));
     limiter.inspected(ticket, &without_cgroup(Reason::IoControllerOff), 0);
     let orders = limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
     assert!(matches!(orders[..], [Order::Close(_)]), "{orders:?}");
-    assert!(limiter.deadline(u64::MAX).is_empty());
+    assert!(deadline(&mut limiter, u64::MAX).is_empty());
 }
 
 #[test]
@@ -324,7 +330,7 @@ proptest! {
                 Step::Mount(n) => (limiter.operation(&operation(EffectKind::Attach, &format!("pvc-{n}")), now), false),
                 Step::Unmount(n) => (limiter.operation(&operation(EffectKind::Detach, &format!("pvc-{n}")), now), false),
                 Step::Cgroup => (limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, now), false),
-                Step::Later(ns) => { now += u64::from(ns) * 20; (limiter.deadline(now), false) }
+                Step::Later(ns) => { now += u64::from(ns) * 20; (deadline(&mut limiter, now), false) }
                 Step::Answer { protected, gone, foreign } => {
                     let Some(ticket) = asked.pop() else { continue };
                     let found = foreign.then_some(Limits { read_iops: Some(99), ..Limits::NONE });

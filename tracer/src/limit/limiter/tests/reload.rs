@@ -185,7 +185,7 @@ fn a_volume_that_waits_goes_on_waiting_by_the_new_policy() {
     limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 10);
     let orders = limiter.policy_changed(rules_of("enforce", "volume: pvc-1=40"), 20);
     assert!(matches!(orders[..], [Order::Close(_)]), "the cgroup cannot be opened yet: {orders:?}");
-    let ticket = inspection(&limiter.deadline(20 + FIRST_LOOK_NS));
+    let ticket = inspection(&deadline(&mut limiter, 20 + FIRST_LOOK_NS));
     let orders = limiter.inspected(ticket, &healthy(None), 20);
     assert!(matches!(orders[..], [Order::Write { limits, .. }] if limits == mebibytes(40)), "{orders:?}");
     limiter.policy_changed(rules_of("enforce", ""), 30);
