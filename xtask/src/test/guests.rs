@@ -27,7 +27,9 @@ pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     for guest in guests {
         let name = guest.name();
         match (&binaries, &tests) {
-            (Some(binaries), Some(tests)) => drop(report.step(&name, || guest_tests(guest, binaries, tests))),
+            (Some(binaries), Some(tests)) => {
+                let _ = report.step_that(guest.gates, &name, || guest_tests(guest, binaries, tests));
+            }
             _ => report.skip(&name),
         }
     }
