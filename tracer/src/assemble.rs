@@ -16,6 +16,10 @@ pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
 /// called `mount`.
 const MAX_DETACHED: usize = 4096;
 
+/// Mounts that calls are about, remembered until the call's end: far more than threads mount at once. The end of some may
+/// have been lost, so that beyond this all are forgotten.
+const MAX_TARGETS: usize = 4096;
+
 /// Flags of mount(2) in `sys/mount.h`.
 mod ms {
     pub(super) const REMOUNT: u64 = 32;
@@ -65,6 +69,9 @@ impl Assemble {
 
     /// The mount that a call is about was found.
     pub fn target(&mut self, call: CallId, mount: Box<Mount>) {
+        if self.targets.len() >= MAX_TARGETS {
+            self.targets.clear();
+        }
         self.targets.insert(call.thread, (call, mount));
     }
 

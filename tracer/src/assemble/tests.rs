@@ -91,6 +91,15 @@ fn a_detached_mount_that_is_attached_is_what_it_was_made_as() {
 }
 
 #[test]
+fn targets_of_calls_whose_end_was_lost_do_not_pile_up() {
+    let mut assemble = Assemble::default();
+    for thread in 0..3 * MAX_TARGETS as u64 {
+        assemble.target(CallId { thread, start_ns: 1 }, Box::new(mount(2)));
+    }
+    assert!(assemble.targets.len() <= MAX_TARGETS);
+}
+
+#[test]
 fn a_target_that_was_lost_is_said() {
     let mut assemble = Assemble::default();
     let end = || CallEnd { has_target: true, ..call(Syscall::Mount, ms::REMOUNT, 0) };
