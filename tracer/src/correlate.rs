@@ -1,4 +1,4 @@
-//! PURE: (Operation, where the kubelet lives) -> who uses which volume on which device, or no longer does.
+//! PURE: (mount, where the kubelet lives) -> who uses which volume on which device.
 //!
 //! A pod *uses* a volume when the kubelet's mount of it appears under `pods/<its uid>/volumes` or `volume-subpaths` of
 //! the kubelet's directory, in the kubelet's own mount namespace. A path of that shape anywhere else proves nothing:
@@ -7,7 +7,7 @@
 use crate::{
     device::Dev,
     host::Facts,
-    operation::{Effect, EffectKind, Namespace, Operation},
+    operation::{Mount, MountKey, Namespace},
     pods::{
         PodUid,
         kubelet_path::{VolumePath, volume_of},
@@ -23,11 +23,11 @@ pub struct Kubelet {
     pub namespace: u32,
 }
 
-/// A volume came into use, or went out of it.
+/// A volume in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// What happened.
-    pub kind: EffectKind,
+    /// The mount, which names the use: another may be mounted over it at the same path.
+    pub mount: MountKey,
     /// Who uses it.
     pub pod_uid: PodUid,
     /// The volume's name, as the kubelet's path has it.
@@ -36,7 +36,7 @@ pub struct Sighting {
     pub plugin: Option<String>,
     /// The type of its file system; `None` when it is no text.
     pub fstype: Option<String>,
-    /// The mount's path, which names the use.
+    /// The mount's path.
     pub path: Vec<u8>,
     /// The superblock's device.
     pub dev: Dev,
@@ -46,14 +46,8 @@ pub struct Sighting {
     pub facts: Option<Facts>,
 }
 
-/// What an operation says of volumes in use.
-pub fn sightings(operation: &Operation, kubelet: &Kubelet) -> Vec<Sighting> {
-    let effects = operation.effects.as_deref().unwrap_or_default();
-    effects.iter().filter_map(|effect| sighting(effect, operation.end_ns, kubelet)).collect()
-}
-
-fn sighting(effect: &Effect, end_ns: u64, kubelet: &Kubelet) -> Option<Sighting> {
-    let mount = &effect.mount;
+/// The volume that a mount is of, if it is one: `end_ns` is when the operation ended.
+pub fn sighting(mount: &Mount, end_ns: u64, kubelet: &Kubelet) -> Option<Sighting> {
     let Namespace { inum, .. } = mount.namespace?;
     if inum != kubelet.namespace {
         return None;
@@ -62,13 +56,13 @@ fn sighting(effect: &Effect, end_ns: u64, kubelet: &Kubelet) -> Option<Sighting>
     let VolumePath { pod_uid, volume, plugin } = volume_of(&kubelet.directory, path)?;
     let fstype = String::from_utf8(mount.fstype.clone()).ok().filter(|fstype| !fstype.is_empty());
     let (path, dev) = (path.clone(), mount.dev);
-    Some(Sighting { kind: effect.kind, pod_uid, volume, plugin, fstype, path, dev, end_ns, facts: None })
+    Some(Sighting { mount: mount.key(), pod_uid, volume, plugin, fstype, path, dev, end_ns, facts: None })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Mount, Op, tests::mount};
+    use crate::operation::tests::mount;
 
     const PATH: &str =
         "/var/lib/kubelet/pods/0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69/volumes/kubernetes.io~csi/pvc-1/mount";
@@ -77,19 +71,17 @@ mod tests {
         Kubelet { directory: b"/var/lib/kubelet".to_vec(), namespace: 4_026_531_841 }
     }
 
-    fn seen(inum: u32, path: &str) -> usize {
+    fn seen(inum: u32, path: &str) -> bool {
         let namespace = Some(Namespace { inum, id: 1 });
         let mount = Mount { namespace, path: Ok(path.as_bytes().to_vec()), ..mount(2) };
-        let effect = Effect { kind: EffectKind::Attach, propagated: Some(true), section: None, mount };
-        let operation = Operation { effects: Some(vec![effect]), ..Operation::bare(Op::Bind, 7) };
-        sightings(&operation, &kubelet()).len()
+        sighting(&mount, 7, &kubelet()).is_some()
     }
 
     #[test]
     fn the_kubelets_mount_is_a_use_and_a_look_alike_is_not() {
-        assert_eq!(seen(4_026_531_841, PATH), 1, "also when a CSI driver's mount propagated there");
-        assert_eq!(seen(4_026_532_000, PATH), 0, "a container may choose this path");
-        assert_eq!(seen(4_026_531_841, &format!("/run/containerd/x/rootfs{PATH}")), 0);
-        assert_eq!(seen(4_026_531_841, "/mnt"), 0);
+        assert!(seen(4_026_531_841, PATH), "also when a CSI driver's mount propagated there");
+        assert!(!seen(4_026_532_000, PATH), "a container may choose this path");
+        assert!(!seen(4_026_531_841, &format!("/run/containerd/x/rootfs{PATH}")));
+        assert!(!seen(4_026_531_841, "/mnt"));
     }
 }

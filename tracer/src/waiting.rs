@@ -1,6 +1,6 @@
 //! PURE: volumes whose pod has no cgroup yet, bounded in time and number.
 
-use crate::{correlate::Sighting, host::Facts, limit::decide::POD_WAIT_US, pods::PodUid};
+use crate::{correlate::Sighting, host::Facts, limit::decide::POD_WAIT_US, operation::MountKey, pods::PodUid};
 
 /// Volumes that may wait at once: more than a node can mount within the time that they wait.
 pub const MAX_WAITING: usize = 4096;
@@ -32,21 +32,21 @@ impl Waiting {
         self.volumes.extract_if(.., |waits| waits.sighting.pod_uid == *pod).map(|waits| waits.sighting).collect()
     }
 
-    /// Whether the volume that is mounted there waits.
-    pub fn has(&self, path: &[u8]) -> bool {
-        self.volumes.iter().any(|waits| waits.sighting.path == path)
+    /// Whether the volume of this mount waits.
+    pub fn has(&self, mount: MountKey) -> bool {
+        self.volumes.iter().any(|waits| waits.sighting.mount == mount)
     }
 
     /// The node has said more of a volume that may wait.
-    pub fn learn(&mut self, path: &[u8], facts: &Facts) {
-        for waits in self.volumes.iter_mut().filter(|waits| waits.sighting.path == path) {
+    pub fn learn(&mut self, mount: MountKey, facts: &Facts) {
+        for waits in self.volumes.iter_mut().filter(|waits| waits.sighting.mount == mount) {
             waits.sighting.facts = Some(facts.clone());
         }
     }
 
-    /// A volume is not mounted there any more.
-    pub fn forget(&mut self, path: &[u8]) {
-        self.volumes.retain(|waits| waits.sighting.path != path);
+    /// This mount is no volume in use any more.
+    pub fn forget(&mut self, mount: MountKey) {
+        self.volumes.retain(|waits| waits.sighting.mount != mount);
     }
 
     /// The volumes that have waited long enough.
@@ -68,11 +68,13 @@ fn expiry_ns(waits: &Waits) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{device::Dev, operation::EffectKind};
+    use crate::device::Dev;
+
+    const MOUNT: MountKey = MountKey { id_unique: None, id: 7 };
 
     fn sighting(pod: &str, path: &str) -> Sighting {
         Sighting {
-            kind: EffectKind::Attach,
+            mount: MOUNT,
             pod_uid: PodUid::parse(pod).unwrap(),
             volume: "pvc-1".to_owned(),
             plugin: None,
@@ -110,7 +112,9 @@ mod tests {
     fn what_is_unmounted_is_forgotten() {
         let mut waiting = Waiting::default();
         waiting.push(sighting(A, "/a"), 0).unwrap();
-        waiting.forget(b"/a");
+        waiting.forget(MountKey { id: 8, ..MOUNT });
+        assert!(waiting.has(MOUNT), "another mount may have been at the same path");
+        waiting.forget(MOUNT);
         assert_eq!(waiting.next_expiry_ns(), None);
     }
 

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    correlate::{Kubelet, Sighting, sightings},
-    operation::{EffectKind, Operation},
+    correlate::{Kubelet, Sighting, sighting},
+    operation::{Effect, EffectKind, MountKey, Operation},
     pods::{PodCgroup, PodUid, cgroup_path::pod_of},
     waiting::Waiting,
 };
@@ -43,8 +43,8 @@ pub struct Limiter {
     pods: BTreeMap<PodUid, PodCgroup>,
     waiting: Waiting,
     ledger: Ledger,
-    /// Every volume in use, by its path.
-    uses: BTreeMap<Vec<u8>, Use>,
+    /// Every volume in use, by its mount.
+    uses: BTreeMap<MountKey, Use>,
     lookups: HashMap<Ticket, Asked>,
     attempts: HashMap<Ticket, Attempt>,
     tickets: Ticket,
@@ -53,7 +53,7 @@ pub struct Limiter {
     /// Limits that the policy does not want any more.
     releases: HashMap<Ticket, Release>,
     /// When the last release has ended, all volumes are decided again; the cgroups of these were only announced.
-    announced: Option<BTreeSet<Vec<u8>>>,
+    announced: Option<BTreeSet<MountKey>>,
 }
 
 impl Limiter {
@@ -78,18 +78,23 @@ impl Limiter {
 
     /// An operation has ended.
     pub fn operation(&mut self, operation: &Operation, now_ns: u64) -> Vec<Order> {
-        let mut orders: Vec<Order> = sightings(operation, &self.kubelet)
-            .into_iter()
-            .flat_map(|sighting| match sighting.kind {
-                EffectKind::Attach | EffectKind::Move => {
-                    self.remember(&sighting);
-                    self.begin(sighting, Start::Mounted, now_ns)
-                }
-                EffectKind::Change => Vec::new(),
-                EffectKind::Detach => self.unmounted(&sighting.path),
-            })
-            .collect();
+        let effects = operation.effects.as_deref().unwrap_or_default();
+        let mut orders = Vec::new();
+        for effect in effects.iter().filter(|effect| effect.kind != EffectKind::Change) {
+            orders.extend(self.effect(effect, operation.end_ns, now_ns));
+        }
         orders.extend(self.take_up(now_ns));
+        orders
+    }
+
+    /// A mount goes by its key, wherever it was: its path may not be known any more, or be that of another one.
+    fn effect(&mut self, effect: &Effect, end_ns: u64, now_ns: u64) -> Vec<Order> {
+        let mut orders = self.not_used(effect.mount.key());
+        let sighting = sighting(&effect.mount, end_ns, &self.kubelet).filter(|_| effect.kind != EffectKind::Detach);
+        if let Some(sighting) = sighting {
+            self.remember(&sighting);
+            orders.extend(self.begin(sighting, Start::Mounted, now_ns));
+        }
         orders
     }
 
@@ -104,28 +109,38 @@ impl Limiter {
         }
         let cgroup = PodCgroup { path: path.to_owned(), id };
         self.pods.insert(pod.clone(), cgroup.clone());
-        for sighting in self.waiting.take(&pod) {
+        let waited = self.waiting.take(&pod);
+        let tried = self.attempts.values().map(|attempt| attempt.sighting.mount);
+        let known: BTreeSet<MountKey> = waited.iter().map(|sighting| sighting.mount).chain(tried).collect();
+        // Those of an earlier cgroup of the pod, or that nobody waited for any longer.
+        let others = self.uses.values().map(|used| &used.sighting);
+        let others = others.filter(|other| other.pod_uid == pod && !known.contains(&other.mount));
+        let sightings: Vec<Sighting> = others.cloned().chain(waited).collect();
+        for sighting in sightings {
             self.attempt(sighting, cgroup.clone(), Start::Announced, now_ns);
         }
         Vec::new()
     }
 
-    /// A cgroup was removed, and with it all that was limited there.
+    /// A cgroup was removed, and with it all that was limited there. What the pod has mounted may outlive it: another
+    /// cgroup of the pod may come.
     pub fn cgroup_removed(&mut self, id: u64) -> Vec<Order> {
         for (pod, _) in self.pods.extract_if(.., |_, cgroup| cgroup.id == id) {
-            self.uses.retain(|_, used| used.sighting.pod_uid != pod);
+            for used in self.uses.values_mut().filter(|used| used.sighting.pod_uid == pod) {
+                used.key = None;
+            }
         }
         self.ledger.forget_cgroup(id);
         Vec::new()
     }
 
-    /// A volume is not used there any more: what was still to be done for it is not.
-    fn unmounted(&mut self, path: &[u8]) -> Vec<Order> {
-        self.uses.remove(path);
-        self.waiting.forget(path);
-        self.lookups.retain(|_, asked| asked.sighting.path != path);
+    /// This mount is no volume in use, or not any more: what was still to be done for it is not.
+    fn not_used(&mut self, mount: MountKey) -> Vec<Order> {
+        self.uses.remove(&mount);
+        self.waiting.forget(mount);
+        self.lookups.retain(|_, asked| asked.sighting.mount != mount);
         self.attempts
-            .extract_if(|_, attempt| attempt.sighting.path == path)
+            .extract_if(|_, attempt| attempt.sighting.mount == mount)
             .map(|(ticket, _)| Order::Close(ticket))
             .collect()
     }

@@ -16,7 +16,7 @@ pub enum Role {
 }
 
 /// By what the kernel tells a mount from others that are there at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MountKey {
     /// `mnt_id_unique`, from 6.8.
     pub id_unique: Option<u64>,

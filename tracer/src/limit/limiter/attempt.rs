@@ -131,12 +131,12 @@ impl Limiter {
         look_at_ns.is_none().then_some(order)
     }
 
-    /// The pod that this cgroup was of has ended; another of its uid may come.
+    /// This cgroup was removed; another of the pod may come, or have come already.
     fn cgroup_is_gone(&mut self, ticket: Ticket, now_ns: u64) -> Vec<Order> {
         let mut orders = vec![Order::Close(ticket)];
         if let Some(attempt) = self.attempts.remove(&ticket) {
-            self.pods.remove(&attempt.sighting.pod_uid);
-            orders.push(self.wait(attempt.sighting, now_ns));
+            self.pods.retain(|_, cgroup| cgroup.id != attempt.cgroup.id);
+            orders.extend(self.begin(attempt.sighting, Start::Announced, now_ns));
         }
         orders
     }
@@ -156,7 +156,7 @@ impl Limiter {
             (current, ours) = (found, self.ledger.ours(key));
             attempt.wanted = wanted;
             attempt.place = Some(Place { key, current });
-            if let Some(used) = self.uses.get_mut(&attempt.sighting.path) {
+            if let Some(used) = self.uses.get_mut(&attempt.sighting.mount) {
                 used.key = Some(key);
             }
         }

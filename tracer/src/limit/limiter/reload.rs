@@ -24,6 +24,7 @@ use crate::{
         order::{Inspected, Order, Ticket, Written},
         policy::{Choice, Mode, Policy},
     },
+    operation::MountKey,
     pods::{PodCgroup, PodUid},
 };
 
@@ -57,8 +58,8 @@ impl Limiter {
 
     /// Notes a volume in use.
     pub(super) fn remember(&mut self, sighting: &Sighting) {
-        if self.uses.len() < MAX_USES || self.uses.contains_key(&sighting.path) {
-            self.uses.insert(sighting.path.clone(), Use { sighting: sighting.clone(), key: None });
+        if self.uses.len() < MAX_USES || self.uses.contains_key(&sighting.mount) {
+            self.uses.insert(sighting.mount, Use { sighting: sighting.clone(), key: None });
         }
     }
 
@@ -80,10 +81,10 @@ impl Limiter {
     /// Asks the node for what a policy depends on and was not asked for yet.
     fn look_up_for(&mut self, policy: &Policy) -> Vec<Order> {
         let depends = |sighting: &Sighting| policy.choose(&volume_ref(sighting)) == Choice::Ask;
-        let asked: BTreeSet<&[u8]> = self.lookups.values().map(|asked| asked.sighting.path.as_slice()).collect();
+        let asked: BTreeSet<MountKey> = self.lookups.values().map(|asked| asked.sighting.mount).collect();
         let sightings: Vec<Sighting> = (self.uses.values())
             .map(|used| &used.sighting)
-            .filter(|sighting| depends(sighting) && !asked.contains(sighting.path.as_slice()))
+            .filter(|sighting| depends(sighting) && !asked.contains(&sighting.mount))
             .cloned()
             .collect();
         sightings.into_iter().map(|sighting| self.ask(Asked { sighting, begin: false })).collect()
@@ -110,7 +111,7 @@ impl Limiter {
         for (ticket, attempt) in self.attempts.drain() {
             orders.push(Order::Close(ticket));
             if attempt.looks.is_some() {
-                announced.insert(attempt.sighting.path);
+                announced.insert(attempt.sighting.mount);
             }
         }
         self.announced = Some(announced);
@@ -144,13 +145,13 @@ impl Limiter {
         let sightings: Vec<Sighting> = self.uses.values().map(|used| used.sighting.clone()).collect();
         for sighting in sightings {
             let wanted = self.rule(&sighting).is_some();
-            if self.waiting.has(&sighting.path) {
+            if self.waiting.has(sighting.mount) {
                 if !wanted {
-                    self.waiting.forget(&sighting.path);
+                    self.waiting.forget(sighting.mount);
                 }
                 continue;
             }
-            let start = if announced.contains(&sighting.path) { Start::Announced } else { Start::Again };
+            let start = if announced.contains(&sighting.mount) { Start::Announced } else { Start::Again };
             orders.extend(self.begin(sighting, start, now_ns));
         }
         orders

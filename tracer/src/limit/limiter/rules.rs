@@ -23,8 +23,8 @@ impl Limiter {
     /// The node has answered an [`Order::LookUp`].
     pub fn looked_up(&mut self, ticket: Ticket, facts: Facts, now_ns: u64) -> Vec<Order> {
         let Some(Asked { mut sighting, begin }) = self.lookups.remove(&ticket) else { return Vec::new() };
-        self.waiting.learn(&sighting.path, &facts);
-        if let Some(used) = self.uses.get_mut(&sighting.path) {
+        self.waiting.learn(sighting.mount, &facts);
+        if let Some(used) = self.uses.get_mut(&sighting.mount) {
             used.sighting.facts = Some(facts.clone());
         }
         sighting.facts = Some(facts);

@@ -15,7 +15,7 @@ use crate::{
         order::Found,
         policy::Mode,
     },
-    operation::{Effect, Mount, Namespace, Op, Operation, tests::mount},
+    operation::{Effect, Mount, Namespace, Op, Operation, PathGap, tests::mount},
 };
 
 const POD: &str = "0b7cf5a4-6c4e-4d6e-9f0a-3f1d2c4b5a69";
@@ -50,7 +50,8 @@ fn path(volume: &str) -> String {
 
 fn operation(kind: EffectKind, volume: &str) -> Operation {
     let path = Ok(path(volume).into_bytes());
-    let mount = Mount { namespace: Some(Namespace { inum: 1, id: 1 }), path, dev: DISK, ..mount(9) };
+    let id = volume.bytes().map(u32::from).sum();
+    let mount = Mount { namespace: Some(Namespace { inum: 1, id: 1 }), path, dev: DISK, ..mount(id) };
     let effects = Some(vec![Effect { kind, propagated: Some(false), section: None, mount }]);
     Operation { effects, ..Operation::bare(Op::Mount, 1_000_000) }
 }
@@ -74,7 +75,8 @@ fn limiter_by_driver(driver: &str) -> Limiter {
 /// The ticket of the only question about a volume.
 fn question(orders: &[Order]) -> Ticket {
     match orders {
-        [Order::LookUp { ticket, sighting }] => {
+        // A mount of the same id ended unseen.
+        [Order::LookUp { ticket, sighting }] | [Order::Close(_), Order::LookUp { ticket, sighting }] => {
             assert_eq!((sighting.plugin.as_deref(), sighting.dev), (Some("kubernetes.io~csi"), DISK));
             *ticket
         }
@@ -177,8 +179,59 @@ fn a_pod_that_does_not_come_is_refused_once() {
     let orders = deadline(&mut limiter, 60_000_000_000);
     assert_eq!((decision(&orders).decision, decision(&orders).reason), (Outcome::Refused, Reason::NoSuchPod));
     assert_eq!(limiter.next_deadline_ns(), None);
-    assert!(limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0).is_empty());
-    assert_eq!(limiter.next_deadline_ns(), None, "too late");
+    limiter.cgroup_made(CGROUP.as_bytes(), ID, 0, 0);
+    inspection(&deadline(&mut limiter, FIRST_LOOK_NS));
+}
+
+#[test]
+fn what_is_mounted_over_a_volume_and_goes_again_changes_nothing() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    let over = |kind| {
+        let mut over = operation(kind, "pvc-1");
+        over.effects.as_mut().unwrap()[0].mount.id += 1;
+        over
+    };
+    limiter.operation(&over(EffectKind::Attach), 0);
+    limiter.operation(&over(EffectKind::Detach), 0);
+    assert_eq!((limiter.uses.len(), limiter.attempts.len()), (1, 1));
+    limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
+    assert_eq!((limiter.uses.len(), limiter.attempts.len()), (0, 0));
+}
+
+#[test]
+fn a_volume_whose_path_is_not_known_at_its_end_ends() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    let mut end = operation(EffectKind::Detach, "pvc-1");
+    end.effects.as_mut().unwrap()[0].mount.path = Err(PathGap::NotWalked);
+    limiter.operation(&end, 0);
+    assert_eq!((limiter.uses.len(), limiter.attempts.len()), (0, 0));
+}
+
+fn expect_look_at(wanted: u64, orders: &[Order]) {
+    assert!(matches!(orders, [Order::Inspect { cgroup, .. }] if cgroup.id == wanted), "{orders:?}");
+}
+
+#[test]
+fn a_pods_next_cgroup_gets_the_limits_of_its_volumes() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.inspected(ticket, &healthy(None), 0);
+    limiter.written(ticket, written(LIMIT), 0);
+    limiter.cgroup_removed(ID);
+    limiter.cgroup_made(CGROUP.as_bytes(), ID + 1, 0, 0);
+    expect_look_at(ID + 1, &deadline(&mut limiter, FIRST_LOOK_NS));
+}
+
+#[test]
+fn a_cgroup_that_is_found_gone_does_not_hide_the_next_one() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.cgroup_removed(ID);
+    limiter.cgroup_made(CGROUP.as_bytes(), ID + 1, 0, 0);
+    limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 0);
+    expect_look_at(ID + 1, &deadline(&mut limiter, FIRST_LOOK_NS));
 }
 
 #[test]
