@@ -286,6 +286,10 @@ pub struct CallEnd {
     pub source_bytes: u32,
     /// Bytes of the claimed target in the tail, 0 when it could not be read.
     pub target_bytes: u32,
+    /// Sections of it that changed something: as many [`SectionEnd`]s came before, less those that were lost.
+    pub sections: u32,
+    /// Keeps what follows at a multiple of eight bytes.
+    pub reserved: u32,
     /// Who called.
     pub actor: Actor,
     /// The file system type that the caller named, ended by a NUL; empty when none.

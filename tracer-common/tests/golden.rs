@@ -17,7 +17,7 @@ const _: () = assert!(size_of::<CopyFact>() == 56);
 const _: () = assert!(size_of::<NamespaceFact>() == 112);
 const _: () = assert!(size_of::<Actor>() == 40);
 const _: () = assert!(size_of::<SectionEnd>() == 104);
-const _: () = assert!(size_of::<CallEnd>() == 176);
+const _: () = assert!(size_of::<CallEnd>() == 184);
 const _: () = assert!(size_of::<Cgroup>() == 56);
 
 fn header(kind: u16) -> Header {
@@ -135,14 +135,16 @@ fn a_calls_end() {
         target_id: 4,
         source_bytes: 5,
         target_bytes: 6,
+        sections: 7,
+        reserved: 0,
         actor: actor(),
         fstype: [7; FSTYPE_BYTES],
     };
     let words: Vec<u8> = (1..=5u64).flat_map(u64::to_le_bytes).collect();
-    let numbers: Vec<u8> = [u32::MAX, 2, 1, 4, 5, 6].into_iter().flat_map(u32::to_le_bytes).collect();
+    let numbers: Vec<u8> = [u32::MAX, 2, 1, 4, 5, 6, 7, 0].into_iter().flat_map(u32::to_le_bytes).collect();
     let expected = [header_bytes(40), words, numbers, actor_bytes(), vec![7; FSTYPE_BYTES]].concat();
     assert_eq!(end.as_bytes(), expected);
-    assert_eq!(offset_of!(CallEnd, actor), 104);
+    assert_eq!(offset_of!(CallEnd, actor), 112);
 }
 
 #[test]

@@ -18,8 +18,14 @@ use crate::{
     read::{member, pointer, read, user_string, user_word},
 };
 
-/// `OPEN_TREE_CLONE` of `uapi/linux/mount.h`: without it `open_tree(2)` makes nothing.
-const OPEN_TREE_CLONE: u64 = 1;
+/// `OPEN_TREE_CLONE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`: without them `open_tree(2)` makes nothing.
+const OPEN_TREE_MAKES: u64 = 1 | MAKES_NAMESPACE;
+/// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE`, from 7.0 on: the descriptor is of a new mount namespace.
+const MAKES_NAMESPACE: u64 = 2;
+/// `MS_MGC_MSK` and `MS_MGC_VAL` of `uapi/linux/mount.h`: a number without meaning since 2.4 that old callers put into the
+/// upper half of mount(2)'s flags. The kernel takes it away first (`path_mount`).
+const MAGIC_MASK: u64 = 0xffff_0000;
+const MAGIC: u64 = 0xc0ed_0000;
 
 /// The caller's registers: `struct pt_regs` of x86-64, in bytes, in the order of the arguments.
 const REGISTERS: [u64; 6] = [112, 104, 96, 56, 72, 64];
@@ -43,7 +49,7 @@ struct Given {
 pub(crate) fn begins(number: usize, registers: u64) {
     let door = DOORS[number];
     let flags = given(door, registers).flags;
-    if door.syscall == syscall::OPEN_TREE && flags & OPEN_TREE_CLONE == 0 {
+    if door.syscall == syscall::OPEN_TREE && flags & OPEN_TREE_MAKES == 0 {
         return;
     }
     let syscall = if door.syscall == syscall::OLD_UMOUNT { syscall::UMOUNT } else { door.syscall };
@@ -56,7 +62,7 @@ pub(crate) fn begins(number: usize, registers: u64) {
         delivered: 0,
         syscall,
         target: target::NONE,
-        reserved: 0,
+        sections: 0,
     };
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), call, 0);
 }
@@ -75,7 +81,7 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64) {
     // SAFETY: a map value; only this thread writes it.
     let Some(open) = call().map(|open| unsafe { *open }).or_else(|| begun_unseen(door)) else { return };
     let result = result as i32;
-    let target = detached(number, door, result).unwrap_or(open.target);
+    let target = detached(number, door, open.flags, result).unwrap_or(open.target);
     let Some(slot) = SHORT.get_ptr_mut(number as u32) else { return };
     let end = slot.cast::<CallEnd>();
     let given = given(door, registers);
@@ -96,6 +102,8 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64) {
         (*end).syscall = open.syscall;
         (*end).target = target;
         (*end).target_id = open.target_id;
+        (*end).sections = open.sections;
+        (*end).reserved = 0;
         actor(&raw mut (*end).actor);
         (*end).fstype = [0; FSTYPE_BYTES];
         user_string((&raw mut (*end).fstype).cast(), FSTYPE_BYTES as u32, given.fstype);
@@ -137,7 +145,7 @@ fn begun_unseen(door: Door) -> Option<Call> {
         delivered: 0,
         syscall: door.syscall,
         target: target::NONE,
-        reserved: 0,
+        sections: 0,
     };
     if door.syscall == syscall::MOUNT { Some(call) } else { None }
 }
@@ -149,7 +157,9 @@ fn given(door: Door, registers: u64) -> Given {
     let argument = |n| argument(door, registers, n);
     match door.syscall {
         syscall::MOUNT => {
-            Given { source: argument(0), target: argument(1), fstype: argument(2), flags: argument(3), ..none }
+            let flags = argument(3);
+            let flags = if flags & MAGIC_MASK == MAGIC { flags & !MAGIC_MASK } else { flags };
+            Given { source: argument(0), target: argument(1), fstype: argument(2), flags, ..none }
         }
         syscall::UMOUNT => Given { target: argument(0), flags: argument(1) & 0xffff_ffff, ..none },
         syscall::OLD_UMOUNT => Given { target: argument(0), ..none },
@@ -213,15 +223,16 @@ pub(crate) fn umount_kept(context: &impl Entry) {
     }
 }
 
-/// The mount behind the descriptor that fsmount(2) or `open_tree(2)` returned; `None` for the other calls.
+/// The mount behind the descriptor that fsmount(2) or `open_tree(2)` returned; `None` for the other calls, and where the
+/// descriptor is of a namespace.
 #[inline(always)]
-fn detached(number: usize, door: Door, result: i32) -> Option<u32> {
+fn detached(number: usize, door: Door, flags: u64, result: i32) -> Option<u32> {
     let first = match door.syscall {
         syscall::FSMOUNT => slot::FIRST_DETACHED,
         syscall::OPEN_TREE => slot::FIRST_DETACHED + 2,
         _ => return None,
     };
-    if result < 0 {
+    if result < 0 || flags & MAKES_NAMESPACE != 0 {
         return None;
     }
     // SAFETY: the helper takes nothing.

@@ -37,8 +37,8 @@ pub(crate) struct Call {
     pub(crate) syscall: u32,
     /// See `fact::target`.
     pub(crate) target: u32,
-    /// Keeps the value a multiple of eight bytes.
-    pub(crate) reserved: u32,
+    /// Sections of it that changed something, those included that the agent cannot read.
+    pub(crate) sections: u32,
 }
 
 /// The one section that can be open: all who use it hold the namespace semaphore for writing.

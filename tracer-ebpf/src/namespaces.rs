@@ -37,7 +37,7 @@ pub(crate) fn copy_begins(context: &impl Entry) {
         delivered: 0,
         syscall: syscall::COPY_NAMESPACE,
         target: target::NONE,
-        reserved: 0,
+        sections: 0,
     };
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), mark, 0);
 }

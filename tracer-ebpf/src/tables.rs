@@ -196,9 +196,12 @@ pub(crate) fn section_ends() {
         let wake = if call.is_some() { Wake::No } else { Wake::Yes };
         let sent = send(&TABLES, hook::SECTION_END, slot.cast(), size_of::<SectionEnd>(), 0, wake);
         match call {
-            Some(call) if sent => (*call).delivered += 1,
+            Some(call) => {
+                (*call).sections += 1;
+                (*call).delivered += u32::from(sent);
+            }
             None if !sent => lost(),
-            _ => {}
+            None => {}
         }
         (*open).ended += 1;
         (*open).facts = 0;

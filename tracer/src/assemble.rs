@@ -32,6 +32,9 @@ mod ms {
 /// `MOVE_MOUNT_SET_GROUP` of `uapi/linux/mount.h`: nothing moves, a peer group is joined.
 const MOVE_MOUNT_SET_GROUP: u64 = 0x100;
 
+/// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`, from 7.0 on: the descriptor is of a new namespace.
+const MAKES_NAMESPACE: u64 = 2;
+
 /// `MNT_SHRINKABLE` of `linux/mount.h`: the kernel sets it on what it mounts by itself (`finish_automount`).
 const MNT_SHRINKABLE: u32 = 0x100;
 
@@ -86,6 +89,8 @@ impl Assemble {
             self.succeeded(&mut operation, target.as_ref());
         }
         operation.complete &= target.is_some() || !end.has_target;
+        // One whose end was lost may have changed anything.
+        operation.complete &= sections.len() >= end.sections as usize;
         operation.actor = Some(end.actor.clone());
         operation.end_ns = end.end_ns;
         operation.call = Some(CallEnd { target, ..end });
@@ -184,7 +189,7 @@ impl Assemble {
         let op = self.op_of(sections, asked, claimed);
         let shown = shown(sections, op, (op == Op::Umount).then_some(asked.target_id));
         // Attributes that mount_setattr(2) sets are not traced yet; a remount's effect is its target.
-        let traced = !matches!(op, Op::Remount | Op::Setattr) && !sets_group(asked);
+        let traced = !matches!(op, Op::Remount | Op::Setattr | Op::NamespaceCreated) && !sets_group(asked);
         Operation { effects: shown.effects.filter(|_| traced), ..shown }
     }
 
@@ -200,6 +205,7 @@ impl Assemble {
             Syscall::Mount => Op::Mount,
             Syscall::MoveMount if sets_group(asked) => Op::Propagation,
             Syscall::MoveMount => self.attached(sections).unwrap_or(Op::Move),
+            Syscall::Fsmount | Syscall::OpenTree if has(MAKES_NAMESPACE) => Op::NamespaceCreated,
             Syscall::Fsmount => Op::Fsmount,
             Syscall::OpenTree => Op::DetachedCopy,
             Syscall::MountSetattr if claimed.propagation != 0 && claimed.attributes | claimed.cleared == 0 => {
@@ -210,7 +216,7 @@ impl Assemble {
     }
 
     /// What attaching a detached mount is: the mounting of a new one or the binding of a clone. One whose making nobody
-    /// saw is called the former.
+    /// saw is called the former. What it is put beneath moves along with it.
     fn attached(&mut self, sections: &[Section]) -> Option<Op> {
         let entered: Vec<MountKey> = facts(sections)
             .filter_map(|fact| match fact {
@@ -218,11 +224,9 @@ impl Assemble {
                 _ => None,
             })
             .collect();
-        if entered.is_empty() || has(sections, Role::Move) {
-            return None;
-        }
         let becomes: Vec<Op> = entered.iter().filter_map(|key| self.detached.remove(key)).collect();
-        Some(becomes.first().copied().unwrap_or(Op::Mount))
+        let unseen = (!entered.is_empty() && !has(sections, Role::Move)).then_some(Op::Mount);
+        becomes.first().copied().or(unseen)
     }
 }
 

@@ -173,6 +173,7 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
         },
         target_id: end.target_id,
         has_target: end.target != target::NONE,
+        sections: end.sections,
         target: None,
     })))
 }

@@ -189,6 +189,8 @@ pub struct CallEnd {
     pub target_id: u32,
     /// Whether the kernel found the mount that the call is about, and no section says it.
     pub has_target: bool,
+    /// How many sections of it changed something.
+    pub sections: u32,
     /// That mount; `path` is the caller's path, resolved.
     pub target: Option<Mount>,
 }

@@ -19,6 +19,7 @@ fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
         claimed: Claimed { flags, ..Claimed::default() },
         target_id: 1,
         has_target: false,
+        sections: 0,
         target: None,
     }
 }
@@ -97,6 +98,36 @@ fn targets_of_calls_whose_end_was_lost_do_not_pile_up() {
         assemble.target(CallId { thread, start_ns: 1 }, Box::new(mount(2)));
     }
     assert!(assemble.targets.len() <= MAX_TARGETS);
+}
+
+#[test]
+fn sections_that_were_lost_are_said() {
+    let mut assemble = Assemble::default();
+    let end = || CallEnd { sections: 1, ..call(Syscall::Mount, 0, 0) };
+    assert!(!operation(assemble.call(end())).complete);
+    assemble.section(section(Some(ID), vec![of(Role::Attach, mount(7))]));
+    assert!(operation(assemble.call(end())).complete);
+}
+
+#[test]
+fn a_clone_that_is_put_beneath_a_mount_is_a_bind() {
+    let mut assemble = Assemble::default();
+    let opened = CallEnd { has_target: true, ..call(Syscall::OpenTree, 1, 0) };
+    assemble.target(ID, Box::new(mount(7)));
+    assemble.call(opened);
+    assemble.section(section(Some(ID), vec![of(Role::Attach, mount(7)), of(Role::Move, mount(8))]));
+    let attached = operation(assemble.call(call(Syscall::MoveMount, 0x200, 0)));
+    let kinds: Vec<EffectKind> = attached.effects.unwrap().iter().map(|effect| effect.kind).collect();
+    assert_eq!((attached.op, kinds), (Op::Bind, vec![EffectKind::Attach, EffectKind::Move]));
+}
+
+#[test]
+fn a_descriptor_of_a_new_namespace_is_its_birth() {
+    let mut assemble = Assemble::default();
+    for syscall in [Syscall::Fsmount, Syscall::OpenTree] {
+        let born = operation(assemble.call(call(syscall, 2, 0)));
+        assert_eq!((born.op, born.effects, born.namespace), (Op::NamespaceCreated, None, None));
+    }
 }
 
 #[test]

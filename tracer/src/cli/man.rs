@@ -21,7 +21,7 @@ pub fn run(args: &Args) -> ExitCode {
     // Names the subcommands in full: `mount-tracer-trace`.
     root.build();
     let Some(wanted) = &args.subcommand else { return print(root) };
-    let Some(page) = root.find_subcommand(wanted) else {
+    let Some(page) = root.find_subcommand(wanted).filter(|one| !one.is_hide_set()) else {
         let known: Vec<&str> = root.get_subcommands().filter(|one| !one.is_hide_set()).map(Command::get_name).collect();
         note(format_args!("mount-tracer: there is no subcommand `{wanted}`; {}", or_one_of(wanted, &known)));
         return ExitCode::from(EXIT_USAGE);

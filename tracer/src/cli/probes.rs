@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::{
-    host::node::Verdict,
+    host::node::{self, Verdict},
     limit::quantity,
     output::say::note,
     probe::{
@@ -71,6 +71,10 @@ pub fn attach(args: Args, limiter: bool) -> Result<(Probes, Rings), ExitCode> {
         note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
         ExitCode::from(super::EXIT_NODE)
     };
+    // Without it the self-test would not know its own child.
+    if let Err(finding) = node::pid_namespace("/proc".as_ref()) {
+        return Err(refused(vec![Err(finding)]));
+    }
     let attached =
         Loader::new(args.options()).map_err(|error| vec![error]).and_then(|loader| loader.attach_all(limiter));
     let errors = |errors: Vec<_>| refused(errors.iter().map(finding).map(Err).collect());

@@ -56,10 +56,10 @@ pub fn pid_namespace(proc: &Path) -> Verdict {
     Err(Finding {
         subject: "pid namespace".to_owned(),
         why:
-            "this process is in a pid namespace of its own, where pid 1 is not the node's: which disks the node needs \
-              cannot be told"
+            "this process is in a pid namespace of its own: its pids are not those that the kernel's records carry, and \
+              pid 1 is not the node's, which tells the disks that the node needs"
                 .to_owned(),
-        remedy: "run the agent with hostPID: true, or outside of a container".to_owned(),
+        remedy: "run it with hostPID: true (--pid=host), or outside of a container".to_owned(),
     })
 }
 

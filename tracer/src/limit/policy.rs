@@ -2,6 +2,7 @@
 //! place in the file goes out. Touches nothing; [`super::policy_file`] reads the file.
 
 mod error;
+mod hopeless;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use tracer_common::fact::SOURCE_BYTES;
+
 /// The text of `bytes`.
 pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -23,20 +25,28 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
-/// A source, escaped, without what may be a secret in it: the user part of a URL or of `//user:password@host`, and a
-/// query string.
+/// A source, escaped, without what may be a secret in it: the user part of a URL, of `//user:password@host` and of
+/// `user:password@host:/path`, a query string, a fragment. A path is none of these, and stays whole.
 pub fn escape_source(bytes: &[u8]) -> String {
     let text = escape(bytes);
-    let Some(slashes) = text.find("//") else { return text };
-    let (head, rest) = text.split_at(slashes + 2);
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = match rest[..host_end].rfind('@').or_else(|| rest.rfind('@')) {
-        Some(at) => ("***@", &rest[at + 1..]),
-        None => ("", rest),
+    if text.starts_with('/') && !text.starts_with("//") {
+        return text;
+    }
+    let slashes = text.find("//").map(|at| at + 2);
+    let (head, rest) = text.split_at(slashes.unwrap_or(0));
+    let host = &rest[..rest.find('/').unwrap_or(rest.len())];
+    let at = match slashes {
+        Some(_) => host.rfind('@').or_else(|| rest.rfind('@')),
+        None => host.rfind('@').filter(|at| host[..*at].contains(':')),
     };
-    match path.split_once('?') {
-        Some((path, _)) => format!("{head}{authority}{path}?***"),
-        None => format!("{head}{authority}{path}"),
+    // One that was cut may have lost the `@` behind its password.
+    if at.is_none() && bytes.len() + 1 >= SOURCE_BYTES {
+        return format!("{head}***");
+    }
+    let (user, path) = at.map_or(("", rest), |at| ("***@", &rest[at + 1..]));
+    match path.find(['?', '#']) {
+        Some(end) => format!("{head}{user}{}***", &path[..=end]),
+        None => format!("{head}{user}{path}"),
     }
 }
 
@@ -95,6 +105,14 @@ mod tests {
         assert_eq!(escape_source(b"https://u:p@ss@host/x?token=1"), "https://***@host/x?***");
         assert_eq!(escape_source(b"https://u:p/w@host/x"), "https://***@host/x", "a slash in the password");
         assert_eq!(escape_source(b"//host/share"), "//host/share");
+        assert_eq!(escape_source(b"https://host/x#token=1"), "https://host/x#***");
+        assert_eq!(escape_source(b"host:/x?token=1"), "host:/x?***");
+        assert_eq!(escape_source(b"user:pass@host:/x"), "***@host:/x");
+        assert_eq!(escape_source(b"user@host:/x"), "user@host:/x");
+        assert_eq!(escape_source(b"/srv//a:b@c?d#e"), "/srv//a:b@c?d#e", "a path");
+        let cut = [b"https://user:".as_slice(), &[b's'; 242]].concat();
+        assert_eq!(escape_source(&cut), "https://***");
+        assert_eq!(escape_source(&[b"user:".as_slice(), &[b's'; 250]].concat()), "***");
     }
 
     proptest! {

@@ -31,10 +31,6 @@ const MS: &[(u64, &str)] = &[
     (1 << 25, "MS_LAZYTIME"),
 ];
 
-/// The number that mount(8) puts into the upper half, without meaning since 2.4: `MS_MGC_VAL`, `MS_MGC_MSK`.
-const MS_MAGIC: u64 = 0xc0ed_0000;
-const MS_MAGIC_MASK: u64 = 0xffff_0000;
-
 /// Flags of umount2(2): `sys/mount.h`.
 const UMOUNT: &[(u64, &str)] = &[(1, "MNT_FORCE"), (2, "MNT_DETACH"), (4, "MNT_EXPIRE"), (8, "UMOUNT_NOFOLLOW")];
 
@@ -106,7 +102,6 @@ pub fn public_attributes(attributes: u64) -> Vec<String> {
 
 /// The names of mount(2)'s flags; a bit without a name is shown as a number.
 pub fn mount_flags(flags: u64) -> Vec<String> {
-    let flags = if flags & MS_MAGIC_MASK == MS_MAGIC { flags & !MS_MAGIC_MASK } else { flags };
     names(flags, MS)
 }
 
@@ -232,12 +227,6 @@ mod tests {
         ] {
             assert_eq!(umount_flags(flag.bits().into()), [name]);
         }
-    }
-
-    #[test]
-    fn the_old_magic_number_is_no_flag() {
-        assert_eq!(mount_flags(0xc0ed_0001), ["MS_RDONLY"]);
-        assert_eq!(mount_flags(1 << 26 | 1), ["MS_RDONLY", "0x4000000"], "an unknown bit is not hidden");
     }
 
     #[test]

@@ -198,6 +198,7 @@ mod tests {
             },
             target_id: 1,
             has_target: false,
+            sections: 0,
             target: None,
         };
         Operation {

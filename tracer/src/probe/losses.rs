@@ -67,7 +67,8 @@ impl Losses {
             .map(|one| Dropped { records: one.records - was(one), ..*one })
             .filter(|one| one.records > 0)
             .collect();
-        let missed = self.runs() - before.runs();
+        // Where one count could not be read, none is known this time.
+        let missed = self.runs().saturating_sub(before.runs());
         if dropped.is_empty() && missed == 0 {
             return None;
         }

@@ -13,7 +13,8 @@ use rustix::mount::MountFlags;
 
 use super::{ground, oracle};
 
-const DEFAULT: &str = "/dev/nvme0n1";
+/// The disk's serial number, which is also its name by id: kernels that look for disks side by side number them anew.
+const FIRST: &str = "disk0";
 /// The spare disk's serial number, which is also its name by id.
 const SPARE: &str = "disk1";
 /// The file system on the whole disk ends before the partition begins.
@@ -72,9 +73,7 @@ pub(crate) struct Spare {
 impl Spare {
     /// The spare disk, formatted now; for one trial.
     pub(crate) fn new() -> Result<Self> {
-        let link = Path::new("/dev/disk/by-id").join(SPARE);
-        let device = std::fs::canonicalize(&link)
-            .with_context(|| format!("there is no {}; give the guest a second disk", link.display()))?;
+        let device = by_id(SPARE)?;
         refuse_unless_blank(&device)?;
         make_file_system(&device, None)?;
         let fstype = mountable_as(&device)?;
@@ -103,6 +102,11 @@ impl Spare {
     }
 }
 
+fn by_id(serial: &str) -> Result<PathBuf> {
+    let link = Path::new("/dev/disk/by-id").join(serial);
+    std::fs::canonicalize(&link).with_context(|| format!("there is no {}; give the guest two disks", link.display()))
+}
+
 fn mount(device: &Path, target: &Path, fstype: &str) -> Result<ground::Mounted> {
     rustix::mount::mount(device, target, fstype, MountFlags::empty(), None)
         .with_context(|| format!("cannot mount {} at {} as {fstype}", device.display(), target.display()))?;
@@ -110,7 +114,7 @@ fn mount(device: &Path, target: &Path, fstype: &str) -> Result<ground::Mounted> 
 }
 
 fn prepare() -> Result<Disk> {
-    let whole = PathBuf::from(std::env::var_os("MOUNT_TRACER_GUEST_DISK").unwrap_or_else(|| DEFAULT.into()));
+    let whole = std::env::var_os("MOUNT_TRACER_GUEST_DISK").map_or_else(|| by_id(FIRST), |disk| Ok(disk.into()))?;
     refuse_unless_blank(&whole)?;
     make_file_system(&whole, Some(FILE_SYSTEM_KIB))?;
     write_partition_table(&whole)?;

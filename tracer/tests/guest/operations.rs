@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::disk::Disk;
 use super::ground::{self, Mounted};
@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("operations::new_mount_of_a_disk", new_mount_of_a_disk),
         trial("operations::new_mount_of_a_tmpfs", new_mount_of_a_tmpfs),
+        trial("operations::with_the_old_magic_number", with_the_old_magic_number),
         trial("operations::bind", bind),
         trial("operations::umount", umount),
         trial("operations::lazy_umount_of_a_busy_mount", lazy_umount_of_a_busy_mount),
@@ -47,6 +48,20 @@ fn new_mount_of_a_tmpfs() -> Result<()> {
     expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
     operation.expect("/effects/0/fstype", "tmpfs")?;
     expect_own_actor(&operation)?;
+    mounted.unmount()
+}
+
+/// `MS_MGC_VAL` of `uapi/linux/mount.h`, which old callers still put into the flags, has the bits of `MS_PRIVATE` and
+/// `MS_SLAVE` in it.
+fn with_the_old_magic_number() -> Result<()> {
+    let target = ground::directory("magic")?;
+    let mut trace = Lasting::trace()?;
+    let flags = MountFlags::from_bits_retain(0xc0ed_0000) | MountFlags::NOSUID;
+    rustix::mount::mount("tmpfs", &target, "tmpfs", flags, None).context("a mount with the magic number")?;
+    let mounted = Mounted::adopt(&target);
+    let operation = trace.drain_one()?;
+    expect_one_effect(&operation, "mount", "attach", &target, &oracle::own_mount_at(&target)?)?;
+    operation.expect("/claimed/flags", serde_json::json!(["MS_NOSUID"]))?;
     mounted.unmount()
 }
 

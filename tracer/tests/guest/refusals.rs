@@ -67,17 +67,19 @@ fn a_users_own_cgroup_of_a_pods_name() -> Result<()> {
 fn a_pid_namespace_of_its_own() -> Result<()> {
     let policy = ground::directory("pid-namespace")?.join("policy.yaml");
     ground::write_file(&policy, "rules: []\n")?;
-    let agent = program::command(&[]);
-    let output = Command::new("unshare")
-        .args(["-p", "-f"])
-        .arg(agent.get_program())
-        .args(["agent", "--policy"])
-        .arg(&policy)
-        .output()
-        .context("cannot run unshare")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(3), "ended with {}: {said}", output.status);
-    ensure!(said.contains("FAIL pid namespace") && said.contains("hostPID: true"), "it said: {said}");
+    let policy = policy.to_str().context("the policy's path is UTF-8")?;
+    for arguments in [&["agent", "--policy", policy][..], &["trace"], &["check"]] {
+        let output = Command::new("unshare")
+            .args(["-p", "-f"])
+            .arg(program::command(&[]).get_program())
+            .args(arguments)
+            .output()
+            .context("cannot run unshare")?;
+        let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();
+        ensure!(output.status.code() == Some(3), "{arguments:?} ended with {}: {said}", output.status);
+        ensure!(said.contains("FAIL pid namespace") && said.contains("hostPID: true"), "it said: {said}");
+        ensure!(said.matches("FAIL").count() == 1, "it blames something else too: {said}");
+    }
     Ok(())
 }
 
@@ -142,10 +144,17 @@ fn disk_gone() -> Result<()> {
     let mounted_lost = spare.mount(&lost.path)?;
     agent.expect(&late, &lost, "waiting", "no_such_pod")?;
     Spare::pull_out()?;
+    // 5.10 keeps a disk whose controller has gone for as long as it is mounted, and takes limits for it.
+    let kept = Path::new("/sys/dev/block").join(&number).exists();
+    eprintln!("the kernel still has the disk: {kept}");
     late.make_cgroup()?;
-    let decision = agent.expect(&late, &lost, "refused", "disk_gone")?;
-    expect_field(&decision, "disk", number)?;
-    expect_io_max(&late, "")?;
+    if kept {
+        agent.expect(&late, &lost, "applied", "matched")?;
+    } else {
+        let decision = agent.expect(&late, &lost, "refused", "disk_gone")?;
+        expect_field(&decision, "disk", number)?;
+        expect_io_max(&late, "")?;
+    }
     // The agent goes on.
     let mounted = disk.mount(&volume.path)?;
     expect_applied(&mut agent, &pod, &volume, &disk, LIMITS)?;

@@ -44,6 +44,11 @@ fn sources() -> Vec<String> {
         format!("https://{SECRET}@{HOST}/share"),
         format!("https://{HOST}/share?sig={SECRET}&se=2030"),
         format!("//{HOST}/share?token={SECRET}"),
+        format!("https://{HOST}/share#{SECRET}"),
+        format!("{HOST}:/share?token={SECRET}"),
+        format!("user:{SECRET}@{HOST}:/share"),
+        // Longer than what is copied of a source: its `@` is not.
+        format!("https://user:{}@{HOST}/share", SECRET.repeat(40)),
         format!("s3://key:{SECRET}/with/slashes@{HOST}/bucket?x={SECRET}"),
     ]
 }
@@ -105,7 +110,8 @@ fn give_data(target: &Path) -> Result<()> {
 }
 
 fn give_fsconfig(target: &Path) -> Result<()> {
-    for source in sources() {
+    // fsconfig(2) takes strings of at most 255 bytes.
+    for source in sources().into_iter().filter(|source| source.len() < 256) {
         let context = rustix::mount::fsopen("ramfs", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen")?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", source.as_str()).context("the source")?;
         // Refused or taken, by kernel: either will do.

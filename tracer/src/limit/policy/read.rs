@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_saphyr::Error;
 
+use super::hopeless::hopeless;
 use super::yaml::{self, Key, Kind, Node, Spot};
 use super::{Glob, Match, Mode, Place, Policy, PolicyError, Rule};
 use crate::limit::{Limits, quantity};
@@ -275,10 +276,9 @@ impl Reader<'_> {
                 format!("write {wanted}"),
             );
         }
-        // Paths are absolute: this one could never match, and its author would not be told.
-        if key == "path" && !text.starts_with(['/', '*', '?']) {
-            let what = format!("`path` {text} matches no path, since paths begin with /");
-            return self.refuse(node.at, what, "write the whole path, or * before it");
+        // Its author would not be told otherwise.
+        if let Some((why, instead)) = hopeless(key, text) {
+            return self.refuse(node.at, format!("`{key}` {text} matches {why}"), instead);
         }
         Ok(Glob::new(text))
     }

@@ -30,6 +30,7 @@ fn called(op: Op, errno: u32) -> Operation {
         claimed,
         target_id: 1,
         has_target: false,
+        sections: 0,
         target: None,
     };
     Operation { actor: Some(actor), call: Some(call), ..Operation::bare(op, 2) }

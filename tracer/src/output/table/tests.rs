@@ -33,6 +33,7 @@ fn called(op: Op, syscall: Syscall, errno: u32, comm: &[u8]) -> Operation {
         },
         target_id: 1,
         has_target: false,
+        sections: 0,
         target: None,
     };
     Operation { call: Some(call), actor: Some(actor), ..Operation::bare(op, 51_131_302_000_000) }
