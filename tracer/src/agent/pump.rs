@@ -27,9 +27,12 @@ use crate::{
 
 /// How long after a record the counters of losses are looked at: a loss is said within a second.
 const LOSSES_AFTER: Duration = Duration::from_millis(250);
-/// How long the reader dozes after it found something, before it looks once more and then waits to be woken. Waking it is
-/// what costs; in a burst nobody has to.
+/// How long the reader dozes after it found much, before it looks once more and then waits to be woken. Waking it is what
+/// costs; in a burst nobody has to.
 const DOZE: Duration = Duration::from_millis(1);
+/// More records than this in one turn are a burst: three or four are an operation, and who makes one now and then is shown
+/// it at once.
+const BURST: usize = 8;
 /// How often it looks without being woken. The end of a call wakes, and its program may be skipped: what the call's
 /// sections wrote would lie there until something else happens.
 const LOOK: Duration = Duration::from_secs(1);
@@ -120,7 +123,7 @@ pub(super) fn run(
 enum Wait {
     /// There are more.
     Not,
-    /// There were some just now.
+    /// There were many just now.
     Doze,
     /// Until the kernel wakes us.
     Wake,
@@ -197,10 +200,10 @@ impl<A: Act> Pump<'_, A> {
     /// Takes what the rings hold now through the engine, at most a batch.
     fn drain(&mut self) -> Result<Flow, AgentError> {
         let turn = self.stream.turn(boot_ns());
-        self.wait = match (turn.more, turn.records.is_empty()) {
+        self.wait = match (turn.more, turn.records.len()) {
             (true, _) => Wait::Not,
-            (false, false) => Wait::Doze,
-            (false, true) => Wait::Wake,
+            (false, found) if found > BURST => Wait::Doze,
+            (false, _) => Wait::Wake,
         };
         if !turn.records.is_empty() {
             self.losses_at.get_or_insert_with(|| Instant::now() + LOSSES_AFTER);
