@@ -1,14 +1,19 @@
 //! An operation as one JSON object: the contract of `docs/events.md`. Unknown is null, 64-bit values are strings.
 
-use serde_json::{Value, json};
+mod mount;
 
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use self::mount::{EffectObject, MountObject};
 use super::{
     escape::{escape, escape_source},
-    flags::{attributes, call_flags, errno_name, mount_flags, public_attributes},
+    flags::{call_flags, errno_name, mount_flags, public_attributes},
 };
 use crate::{
     clock::Clock,
-    operation::{Actor, CallEnd, Dropped, Effect, Gap, Mount, Namespace, NamespaceChange, Operation},
+    operation::{Actor, CallEnd, Dropped, Gap, Namespace, NamespaceChange, Operation},
 };
 
 /// The version of the object.
@@ -29,125 +34,186 @@ pub struct Origin {
     pub clock: Clock,
 }
 
-/// The object of an operation, the `seq`th of the run.
-pub fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
-    let call = operation.call.as_ref();
-    json!({
-        "version": VERSION,
-        "node": origin.node,
-        "boot_id": origin.boot_id,
-        "agent_start": origin.agent_start,
-        "seq": seq,
-        "time": origin.clock.wall(operation.end_ns),
-        "boot_ns": operation.end_ns.to_string(),
-        "op": operation.op.name(),
-        "syscall": call.map(|call| call.syscall.name()),
-        "cause": call.map(|_| "syscall"),
-        "result": {
-            "errno": call.map(|call| call.errno),
-            "name": call.map(|call| errno_name(call.errno)),
-        },
-        "duration_ns": call.and_then(CallEnd::duration_ns),
-        "actor": operation.actor.as_ref().map(actor),
-        "claimed": call.map(claimed),
-        "target": call.and_then(|call| call.target.as_ref()).map(mount),
-        "complete": operation.complete,
-        "effects": operation.effects.as_ref().map(|effects| {
-            effects.iter().take(MAX_EFFECTS).map(effect).collect::<Vec<_>>()
-        }),
-        "effects_total": operation.effects.as_ref().filter(|_| operation.complete).map(Vec::len),
-        "namespace": operation.namespace.as_ref().map(namespace_change),
-        "gap": operation.gap.as_ref().map(gap),
-    })
+/// The line of an operation, the `seq`th of the run, without its end.
+pub fn line(origin: &Origin, seq: u64, operation: &Operation) -> serde_json::Result<String> {
+    serde_json::to_string(&Object::of(origin, seq, operation))
 }
 
-fn namespace_change(change: &NamespaceChange) -> Value {
-    json!({
-        "mntns": change.namespace.inum,
-        "mntns_id": id(Some(change.namespace)),
-        "copied_from_mntns": inum(change.copied_from),
-        "copied_from_mntns_id": id(change.copied_from),
-        "mounts": change.mounts,
-    })
+/// A number or a time as text, because a JavaScript reader would round it.
+struct Text<T>(T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
-fn gap(gap: &Gap) -> Value {
-    let dropped =
-        |Dropped { hook, reason, records }: &Dropped| json!({"hook": hook, "reason": reason, "records": records});
-    let namespace = |namespace: &Namespace| json!({"mntns": namespace.inum, "mntns_id": namespace.id.to_string()});
-    json!({
-        "dropped": gap.dropped.iter().map(dropped).collect::<Vec<_>>(),
-        "missed": gap.missed,
-        "namespaces": gap.namespaces.as_ref().map(|all| all.iter().map(namespace).collect::<Vec<_>>()),
-    })
+#[derive(Serialize)]
+struct Object<'a> {
+    version: u32,
+    node: &'a str,
+    boot_id: Option<&'a str>,
+    agent_start: &'a str,
+    seq: u64,
+    time: String,
+    boot_ns: Text<u64>,
+    op: &'static str,
+    syscall: Option<&'static str>,
+    cause: Option<&'static str>,
+    result: ResultObject,
+    duration_ns: Option<u64>,
+    actor: Option<ActorObject>,
+    claimed: Option<ClaimedObject>,
+    target: Option<MountObject>,
+    complete: bool,
+    effects: Option<Vec<EffectObject>>,
+    effects_total: Option<usize>,
+    namespace: Option<NamespaceObject>,
+    gap: Option<GapObject>,
 }
 
-fn actor(actor: &Actor) -> Value {
-    json!({
-        "pid": actor.pid,
-        "tid": actor.tid,
-        "comm": escape(&actor.comm),
-        "uid": actor.uid,
-        "cgroup_id": actor.cgroup_id.to_string(),
-        "mntns": inum(actor.namespace),
-        "mntns_id": id(actor.namespace),
-        "pod": null,
-        "container": null,
-    })
+impl<'a> Object<'a> {
+    fn of(origin: &'a Origin, seq: u64, operation: &Operation) -> Self {
+        let call = operation.call.as_ref();
+        let effects = operation.effects.as_ref();
+        Self {
+            version: VERSION,
+            node: &origin.node,
+            boot_id: origin.boot_id.as_deref(),
+            agent_start: &origin.agent_start,
+            seq,
+            time: origin.clock.wall(operation.end_ns),
+            boot_ns: Text(operation.end_ns),
+            op: operation.op.name(),
+            syscall: call.map(|call| call.syscall.name()),
+            cause: call.map(|_| "syscall"),
+            result: ResultObject { errno: call.map(|call| call.errno), name: call.map(|call| errno_name(call.errno)) },
+            duration_ns: call.and_then(CallEnd::duration_ns),
+            actor: operation.actor.as_ref().map(ActorObject::of),
+            claimed: call.map(ClaimedObject::of),
+            target: call.and_then(|call| call.target.as_ref()).map(MountObject::of),
+            complete: operation.complete,
+            effects: effects.map(|effects| effects.iter().take(MAX_EFFECTS).map(EffectObject::of).collect()),
+            effects_total: effects.filter(|_| operation.complete).map(Vec::len),
+            namespace: operation.namespace.as_ref().map(NamespaceObject::of),
+            gap: operation.gap.as_ref().map(GapObject::of),
+        }
+    }
 }
 
-fn claimed(call: &CallEnd) -> Value {
-    let claimed = &call.claimed;
-    json!({
-        "source": claimed.source.as_deref().map(escape_source),
-        "target": claimed.target.as_deref().map(escape),
-        "fstype": claimed.fstype.as_deref().map(escape),
-        "flags": call_flags(call.syscall, claimed.flags),
-        "attributes": public_attributes(claimed.attributes),
-        "cleared": public_attributes(claimed.cleared),
-        "propagation": mount_flags(claimed.propagation).first(),
-    })
+#[derive(Serialize)]
+struct ResultObject {
+    errno: Option<u32>,
+    name: Option<String>,
 }
 
-fn effect(effect: &Effect) -> Value {
-    let mut value = mount(&effect.mount);
-    value["kind"] = effect.kind.name().into();
-    value["propagated"] = effect.propagated.into();
-    value["section"] = effect.section.map(|section| section.to_string()).into();
-    value["owner"] = Value::Null;
-    value
+#[derive(Serialize)]
+struct NamespaceObject {
+    mntns: u32,
+    mntns_id: Text<u64>,
+    copied_from_mntns: Option<u32>,
+    copied_from_mntns_id: Option<Text<u64>>,
+    mounts: u32,
 }
 
-fn mount(mount: &Mount) -> Value {
-    json!({
-        "mntns": inum(mount.namespace),
-        "mntns_id": id(mount.namespace),
-        "mount_id": mount.id,
-        "mount_id_unique": mount.id_unique.map(|id| id.to_string()),
-        "parent_id_unique": mount.parent_id_unique.map(|id| id.to_string()),
-        "path": mount.path.as_deref().ok().map(escape),
-        "path_reason": mount.path.as_ref().err().map(|gap| gap.name()),
-        "root": mount.root.as_deref().ok().map(escape),
-        "source": mount.source.as_deref().map(escape_source),
-        "fstype": escape(&mount.fstype),
-        "dev": mount.dev,
-        "rdev": mount.rdev,
-        "attributes": attributes(mount.flags),
-        "propagation": {
-            "shared": mount.shared,
-            "master": mount.master,
-            "unbindable": mount.unbindable,
-            "kubernetes": kubernetes(mount),
-        },
-    })
+impl NamespaceObject {
+    fn of(change: &NamespaceChange) -> Self {
+        Self {
+            mntns: change.namespace.inum,
+            mntns_id: Text(change.namespace.id),
+            copied_from_mntns: inum(change.copied_from),
+            copied_from_mntns_id: id(change.copied_from),
+            mounts: change.mounts,
+        }
+    }
 }
 
-/// Kubernetes' words for what reaches a container through this mount.
-fn kubernetes(mount: &Mount) -> &'static str {
-    match (mount.shared, mount.master) {
-        (Some(_), _) => "Bidirectional",
-        (None, Some(_)) => "HostToContainer",
-        (None, None) => "None",
+#[derive(Serialize)]
+struct GapObject {
+    dropped: Vec<DroppedObject>,
+    missed: u64,
+    namespaces: Option<Vec<GapNamespaceObject>>,
+}
+
+#[derive(Serialize)]
+struct DroppedObject {
+    hook: &'static str,
+    reason: &'static str,
+    records: u64,
+}
+
+#[derive(Serialize)]
+struct GapNamespaceObject {
+    mntns: u32,
+    mntns_id: Text<u64>,
+}
+
+impl GapObject {
+    fn of(gap: &Gap) -> Self {
+        let dropped = |&Dropped { hook, reason, records }: &Dropped| DroppedObject { hook, reason, records };
+        let namespace = |&Namespace { inum, id }: &Namespace| GapNamespaceObject { mntns: inum, mntns_id: Text(id) };
+        Self {
+            dropped: gap.dropped.iter().map(dropped).collect(),
+            missed: gap.missed,
+            namespaces: gap.namespaces.as_ref().map(|all| all.iter().map(namespace).collect()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ActorObject {
+    pid: u32,
+    tid: u32,
+    comm: String,
+    uid: u32,
+    cgroup_id: Text<u64>,
+    mntns: Option<u32>,
+    mntns_id: Option<Text<u64>>,
+    /// Not known yet.
+    pod: (),
+    /// Not known yet.
+    container: (),
+}
+
+impl ActorObject {
+    fn of(actor: &Actor) -> Self {
+        Self {
+            pid: actor.pid,
+            tid: actor.tid,
+            comm: escape(&actor.comm),
+            uid: actor.uid,
+            cgroup_id: Text(actor.cgroup_id),
+            mntns: inum(actor.namespace),
+            mntns_id: id(actor.namespace),
+            pod: (),
+            container: (),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ClaimedObject {
+    source: Option<String>,
+    target: Option<String>,
+    fstype: Option<String>,
+    flags: Vec<String>,
+    attributes: Vec<String>,
+    cleared: Vec<String>,
+    propagation: Option<String>,
+}
+
+impl ClaimedObject {
+    fn of(call: &CallEnd) -> Self {
+        let claimed = &call.claimed;
+        Self {
+            source: claimed.source.as_deref().map(escape_source),
+            target: claimed.target.as_deref().map(escape),
+            fstype: claimed.fstype.as_deref().map(escape),
+            flags: call_flags(call.syscall, claimed.flags),
+            attributes: public_attributes(claimed.attributes),
+            cleared: public_attributes(claimed.cleared),
+            propagation: mount_flags(claimed.propagation).into_iter().next(),
+        }
     }
 }
 
@@ -155,16 +221,18 @@ fn inum(namespace: Option<Namespace>) -> Option<u32> {
     namespace.map(|namespace| namespace.inum)
 }
 
-fn id(namespace: Option<Namespace>) -> Option<String> {
-    namespace.map(|namespace| namespace.id.to_string())
+fn id(namespace: Option<Namespace>) -> Option<Text<u64>> {
+    namespace.map(|namespace| Text(namespace.id))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::{
         device::Dev,
-        operation::{CallId, Claimed, EffectKind, Op, PathGap, Syscall, tests},
+        operation::{CallId, Claimed, Effect, EffectKind, Mount, Op, PathGap, Syscall, tests},
     };
 
     fn example() -> Operation {
@@ -207,6 +275,10 @@ mod tests {
             effects: Some(vec![Effect { kind: EffectKind::Attach, propagated: Some(true), section: Some(7), mount }]),
             ..Operation::bare(Op::Bind, 9100)
         }
+    }
+
+    fn operation(origin: &Origin, seq: u64, operation: &Operation) -> Value {
+        serde_json::from_str(&line(origin, seq, operation).unwrap()).unwrap()
     }
 
     fn origin() -> Origin {

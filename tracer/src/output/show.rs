@@ -53,7 +53,7 @@ impl Show {
         }
         let lines = match self.settings.output {
             Output::Table | Output::Wide => self.table.lines(operation),
-            Output::Json => vec![json::operation(&self.origin, seq, operation).to_string()],
+            Output::Json => vec![json::line(&self.origin, seq, operation)?],
         };
         self.shown += u64::from(verdict == Verdict::Wanted);
         if self.print(&lines)? == Flow::End || self.settings.count == Some(self.shown) {

@@ -1,0 +1,97 @@
+//! A mount, and what became of it, as parts of an operation's object.
+
+use serde::Serialize;
+
+use super::{Text, id, inum};
+use crate::{
+    device::Dev,
+    operation::{Effect, Mount},
+    output::{
+        escape::{escape, escape_source},
+        flags::attributes,
+    },
+};
+
+#[derive(Serialize)]
+pub(super) struct EffectObject {
+    #[serde(flatten)]
+    mount: MountObject,
+    kind: &'static str,
+    propagated: Option<bool>,
+    section: Option<Text<u64>>,
+    /// Not known yet.
+    owner: (),
+}
+
+impl EffectObject {
+    pub(super) fn of(effect: &Effect) -> Self {
+        Self {
+            mount: MountObject::of(&effect.mount),
+            kind: effect.kind.name(),
+            propagated: effect.propagated,
+            section: effect.section.map(Text),
+            owner: (),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct MountObject {
+    mntns: Option<u32>,
+    mntns_id: Option<Text<u64>>,
+    mount_id: u32,
+    mount_id_unique: Option<Text<u64>>,
+    parent_id_unique: Option<Text<u64>>,
+    path: Option<String>,
+    path_reason: Option<&'static str>,
+    root: Option<String>,
+    source: Option<String>,
+    fstype: String,
+    dev: Dev,
+    rdev: Option<Dev>,
+    attributes: Vec<&'static str>,
+    propagation: PropagationObject,
+}
+
+#[derive(Serialize)]
+struct PropagationObject {
+    shared: Option<u32>,
+    master: Option<u32>,
+    unbindable: bool,
+    kubernetes: &'static str,
+}
+
+impl MountObject {
+    pub(super) fn of(mount: &Mount) -> Self {
+        Self {
+            mntns: inum(mount.namespace),
+            mntns_id: id(mount.namespace),
+            mount_id: mount.id,
+            mount_id_unique: mount.id_unique.map(Text),
+            parent_id_unique: mount.parent_id_unique.map(Text),
+            path: mount.path.as_deref().ok().map(escape),
+            path_reason: mount.path.as_ref().err().map(|gap| gap.name()),
+            root: mount.root.as_deref().ok().map(escape),
+            source: mount.source.as_deref().map(escape_source),
+            fstype: escape(&mount.fstype),
+            dev: mount.dev,
+            rdev: mount.rdev,
+            attributes: attributes(mount.flags),
+            propagation: PropagationObject {
+                shared: mount.shared,
+                master: mount.master,
+                unbindable: mount.unbindable,
+                kubernetes: kubernetes(mount),
+            },
+        }
+    }
+}
+
+/// Kubernetes' words for what reaches a container through this mount.
+fn kubernetes(mount: &Mount) -> &'static str {
+    match (mount.shared, mount.master) {
+        (Some(_), _) => "Bidirectional",
+        (None, Some(_)) => "HostToContainer",
+        (None, None) => "None",
+    }
+}
