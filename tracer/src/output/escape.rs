@@ -40,8 +40,12 @@ pub fn escape_source(bytes: &[u8]) -> String {
         None => host.rfind('@').filter(|at| host[..*at].contains(':')),
     };
     // One that was cut may have lost the `@` behind its password.
-    if at.is_none() && bytes.len() + 1 >= SOURCE_BYTES {
+    let cut = bytes.len() + 1 >= SOURCE_BYTES;
+    if at.is_none() && cut && (slashes.is_some() || host.contains(':')) {
         return format!("{head}***");
+    }
+    if at.is_none() && slashes.is_none() && !text.contains(":/") {
+        return text;
     }
     let (user, path) = at.map_or(("", rest), |at| ("***@", &rest[at + 1..]));
     match path.find(['?', '#']) {
@@ -110,6 +114,9 @@ mod tests {
         assert_eq!(escape_source(b"user:pass@host:/x"), "***@host:/x");
         assert_eq!(escape_source(b"user@host:/x"), "user@host:/x");
         assert_eq!(escape_source(b"/srv//a:b@c?d#e"), "/srv//a:b@c?d#e", "a path");
+        assert_eq!(escape_source(b"a#b?c"), "a#b?c", "no host");
+        let every: Vec<u8> = (1..=u8::MAX).collect();
+        assert_eq!(escape_source(&every), escape(&every), "as long as one that was cut, and nothing of the kind");
         let cut = [b"https://user:".as_slice(), &[b's'; 242]].concat();
         assert_eq!(escape_source(&cut), "https://***");
         assert_eq!(escape_source(&[b"user:".as_slice(), &[b's'; 250]].concat()), "***");
