@@ -22,7 +22,7 @@ const DOUBLINGS: usize = 16;
 /// How long reading all of them may take under emulation.
 pub(crate) const READ_AFTER: Duration = Duration::from_mins(3);
 /// One program in so many operations may have been stopped for another thread.
-const PREEMPTED_AT_MOST: u64 = 500;
+const PREEMPTED_AT_MOST: u64 = 100;
 /// Ten times what the reader needs for a whole ring under emulation.
 const DRAINED_AFTER: Duration = Duration::from_secs(5);
 
