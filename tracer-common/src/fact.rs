@@ -103,6 +103,10 @@ pub const COMM_BYTES: usize = 16;
 /// Bytes of a cgroup's path, NUL included; longer ones are cut.
 pub const CGROUP_PATH_BYTES: usize = 1024;
 
+/// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`, from 7.0 on, in [`CallEnd::flags`]: the descriptor is
+/// of a new mount namespace.
+pub const MAKES_NAMESPACE: u64 = 2;
+
 /// A field of an optional struct member that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 

@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use tracer_common::{
-    fact::{CallEnd, FSTYPE_BYTES, MountFact, SOURCE_BYTES, TARGET_BYTES, kind, syscall, target},
+    fact::{CallEnd, FSTYPE_BYTES, MAKES_NAMESPACE, MountFact, SOURCE_BYTES, TARGET_BYTES, kind, syscall, target},
     hook::{self, DOORS, Door},
 };
 
@@ -20,8 +20,6 @@ use crate::{
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`: without them `open_tree(2)` makes nothing.
 const OPEN_TREE_MAKES: u64 = 1 | MAKES_NAMESPACE;
-/// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE`, from 7.0 on: the descriptor is of a new mount namespace.
-const MAKES_NAMESPACE: u64 = 2;
 /// `MS_MGC_MSK` and `MS_MGC_VAL` of `uapi/linux/mount.h`: a number without meaning since 2.4 that old callers put into the
 /// upper half of mount(2)'s flags. The kernel takes it away first (`path_mount`).
 const MAGIC_MASK: u64 = 0xffff_0000;

@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tracer_common::fact::MAKES_NAMESPACE;
+
 use crate::operation::{
     Asked, CallEnd, CallId, Claimed, Effect, EffectKind, Mount, MountKey, Op, Operation, Role, Section, SectionFact,
     Syscall,
@@ -31,9 +33,6 @@ mod ms {
 
 /// `MOVE_MOUNT_SET_GROUP` of `uapi/linux/mount.h`: nothing moves, a peer group is joined.
 const MOVE_MOUNT_SET_GROUP: u64 = 0x100;
-
-/// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`, from 7.0 on: the descriptor is of a new namespace.
-const MAKES_NAMESPACE: u64 = 2;
 
 /// `MNT_SHRINKABLE` of `linux/mount.h`: the kernel sets it on what it mounts by itself (`finish_automount`).
 const MNT_SHRINKABLE: u32 = 0x100;

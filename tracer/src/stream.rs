@@ -124,14 +124,13 @@ impl Merge {
             }
             self.calls_until(at, &mut turn.records);
             turn.records.push(record);
-            turn.more |= turn.records.len() >= BATCH;
         }
         let cut = turn.records.len() >= BATCH;
         if !cut {
             self.calls_until(horizon, &mut turn.records);
         }
         turn.until_ns = if cut { turn.records.last().map_or(0, stamp) } else { horizon };
-        turn.more |= self.table.is_some() || !self.calls.is_empty();
+        turn.more |= cut || self.table.is_some() || !self.calls.is_empty();
         turn
     }
 

@@ -42,10 +42,6 @@ impl Guest {
         Self { kernel: kernel.to_owned(), attach, subjects: None, gates: kernel != NEWEST }
     }
 
-    fn short(kernel: &str, attach: Attach) -> Self {
-        Self { subjects: Some(SHORT), ..Self::all(kernel, attach) }
-    }
-
     /// What the step is called.
     pub(super) fn name(&self) -> String {
         let part = if self.subjects.is_some() { ", operations only" } else { "" };
@@ -64,9 +60,10 @@ impl Guest {
 
 /// What runs when nothing was asked for: all trials on one kernel, and on each kernel and kind those that depend on it.
 pub(super) fn default() -> Vec<Guest> {
-    let traced = ["5.10", "6.1", "6.12", NEWEST].map(|kernel| Guest::short(kernel, Attach::Fentry));
-    let probed = ["5.10", "6.18"].map(|kernel| Guest::short(kernel, Attach::Kprobe));
-    [Guest::all("6.18", Attach::Fentry)].into_iter().chain(traced).chain(probed).collect()
+    let is_whole = |guest: &Guest| guest.kernel == "6.18" && guest.attach == Attach::Fentry;
+    let (whole, others): (Vec<Guest>, Vec<Guest>) = full().into_iter().partition(is_whole);
+    let short = others.into_iter().map(|guest| Guest { subjects: Some(SHORT), ..guest });
+    whole.into_iter().chain(short).collect()
 }
 
 /// What `--full` runs.
