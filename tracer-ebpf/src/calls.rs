@@ -13,9 +13,10 @@ use crate::{
     globals::{
         FILE_PATH, FILES_TABLE, MOUNT_ID, MOUNT_NS, MOUNT_VFSMOUNT, PATH_DENTRY, PATH_MNT, TABLE_FILES, TASK_FILES,
     },
-    maps::{CALLS, Call, OPEN, SCRATCH, SCRATCH_MASK, SHORT, SHORT_MASK, slot},
+    maps::{CALLS, Call, OPEN, SCRATCH, SCRATCH_MASK, SHORT, SHORT_MASK, short, slot},
     mount::{Place, fill},
     read::{member, pointer, read, user_string, user_word},
+    turn::{Turn, bit},
 };
 
 /// `OPEN_TREE_CLONE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`: without them `open_tree(2)` makes nothing.
@@ -44,10 +45,14 @@ struct Given {
 
 /// A call begins.
 #[inline(always)]
-pub(crate) fn begins(number: usize, registers: u64) {
+pub(crate) fn begins(number: usize, registers: u64, turn: Turn) {
     let door = DOORS[number];
     let flags = given(door, registers).flags;
     if door.syscall == syscall::OPEN_TREE && flags & OPEN_TREE_MAKES == 0 {
+        return;
+    }
+    let hook = hook::CALL_ENTER + number as u32;
+    if !turn.has_work(hook, call().is_some()) {
         return;
     }
     let syscall = if door.syscall == syscall::OLD_UMOUNT { syscall::UMOUNT } else { door.syscall };
@@ -61,6 +66,7 @@ pub(crate) fn begins(number: usize, registers: u64) {
         syscall,
         target: target::NONE,
         sections: 0,
+        seen: bit(hook),
     };
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), call, 0);
 }
@@ -74,13 +80,16 @@ pub(crate) fn registers() -> Option<u64> {
 
 /// A call ends.
 #[inline(always)]
-pub(crate) fn ends(number: usize, registers: u64, result: u64) {
+pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
     let (door, hook) = (DOORS[number], hook::CALL_EXIT + number as u32);
+    if !turn.has_work(hook, call().is_none()) {
+        return;
+    }
     // SAFETY: a map value; only this thread writes it.
     let Some(open) = call().map(|open| unsafe { *open }).or_else(|| begun_unseen(door)) else { return };
     let result = result as i32;
-    let target = detached(number, door, open.flags, result).unwrap_or(open.target);
-    let Some(slot) = SHORT.get_ptr_mut(number as u32) else { return };
+    let target = detached(number, door, open.flags, result, turn).unwrap_or(open.target);
+    let Some(slot) = SHORT.get_ptr_mut(turn.slot(number as u32, short::SECONDS)) else { return };
     let end = slot.cast::<CallEnd>();
     let given = given(door, registers);
     // SAFETY: this program's own slot, longer than the fixed part.
@@ -144,6 +153,7 @@ fn begun_unseen(door: Door) -> Option<Call> {
         syscall: door.syscall,
         target: target::NONE,
         sections: 0,
+        seen: 0,
     };
     if door.syscall == syscall::MOUNT { Some(call) } else { None }
 }
@@ -179,27 +189,40 @@ fn argument(door: Door, registers: u64, n: usize) -> u64 {
     }
 }
 
+/// The open call of this thread, where this program has a hook's work to do, and notes that the hook has seen it.
+#[inline(always)]
+fn unseen(hook: u32, turn: Turn) -> Option<*mut Call> {
+    let call = call()?;
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        let done = (*call).seen & bit(hook) != 0;
+        (*call).seen |= bit(hook);
+        turn.has_work(hook, done).then_some(call)
+    }
+}
+
 /// `int path_mount(const char *dev_name, struct path *path, ...)` has returned: where no section has said which mount
 /// the call is about, the path says it.
 #[inline(always)]
-pub(crate) fn mount_target(context: &impl Entry) {
+pub(crate) fn mount_target(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::MOUNT_TARGET, turn) else { return };
     let path = context.argument(1);
     let subject = mount_of(path);
-    let Some(call) = call() else { return };
     // SAFETY: a map value; only this thread writes it.
     unsafe {
         if (*call).facts == 0 {
             let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
-            (*call).target = target_fact(hook::MOUNT_TARGET, slot::MOUNT_TARGET, subject, walk_from);
+            (*call).target =
+                target_fact(hook::MOUNT_TARGET, turn.slot(slot::MOUNT_TARGET, slot::SECONDS), subject, walk_from);
         }
     }
 }
 
 /// `int path_umount(struct path *path, int flags)` begins: this is the mount that is to go.
 #[inline(always)]
-pub(crate) fn umount_target(context: &impl Entry) {
+pub(crate) fn umount_target(context: &impl Entry, turn: Turn) {
     let subject = mount_of(context.argument(0));
-    if let Some(call) = call() {
+    if let Some(call) = unseen(hook::UMOUNT_TARGET, turn) {
         // SAFETY: a map value; only this thread writes it.
         unsafe { (*call).target_id = member(subject, &MOUNT_ID) };
     }
@@ -208,15 +231,16 @@ pub(crate) fn umount_target(context: &impl Entry) {
 /// `path_umount` has returned, and it has put the path: the number tells whether the mount is still the one that the
 /// call began with.
 #[inline(always)]
-pub(crate) fn umount_kept(context: &impl Entry) {
+pub(crate) fn umount_kept(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::UMOUNT_KEPT, turn) else { return };
     let path = context.argument(0);
     let subject = mount_of(path);
-    let Some(call) = call() else { return };
     // SAFETY: a map value; only this thread writes it.
     unsafe {
         if (*call).facts == 0 && (*call).target_id == member::<u32>(subject, &MOUNT_ID) {
             let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
-            (*call).target = target_fact(hook::UMOUNT_KEPT, slot::UMOUNT_KEPT, subject, walk_from);
+            (*call).target =
+                target_fact(hook::UMOUNT_KEPT, turn.slot(slot::UMOUNT_KEPT, slot::SECONDS), subject, walk_from);
         }
     }
 }
@@ -224,7 +248,7 @@ pub(crate) fn umount_kept(context: &impl Entry) {
 /// The mount behind the descriptor that fsmount(2) or `open_tree(2)` returned; `None` for the other calls, and where the
 /// descriptor is of a namespace.
 #[inline(always)]
-fn detached(number: usize, door: Door, flags: u64, result: i32) -> Option<u32> {
+fn detached(number: usize, door: Door, flags: u64, result: i32, turn: Turn) -> Option<u32> {
     let first = match door.syscall {
         syscall::FSMOUNT => slot::FIRST_DETACHED,
         syscall::OPEN_TREE => slot::FIRST_DETACHED + 2,
@@ -241,7 +265,8 @@ fn detached(number: usize, door: Door, flags: u64, result: i32) -> Option<u32> {
     let subject = mount_of(path);
     let hook = hook::CALL_EXIT + number as u32;
     // It is in no table: nothing leads to it.
-    Some(target_fact(hook, first + u32::from(door.compat), subject, None))
+    let slot = turn.slot(first + u32::from(door.compat), slot::SECONDS);
+    Some(target_fact(hook, slot, subject, None))
 }
 
 /// Sends the mount that the open call is about; what became of it, as `fact::target` says it.

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::{bpf_get_current_pid_tgid, generated},
-    maps::RingBuf,
+    maps::{PerCpuArray, RingBuf},
 };
 use tracer_common::{
     fact::{ABSENT, Actor, COMM_BYTES, Header, SectionEnd},
@@ -110,8 +110,15 @@ pub(crate) const fn fact_reserve() -> u64 {
 /// Counts a record that was dropped.
 #[inline(always)]
 pub(crate) fn dropped(hook: u32, reason: u32) {
-    if let Some(count) = DROPS.get_ptr_mut(hook * reason::COUNT + reason) {
-        // SAFETY: this CPU's own counter; a program of one hook does not interrupt itself.
+    add_one(&DROPS, hook * reason::COUNT + reason);
+}
+
+/// Adds to a counter of this CPU's.
+#[inline(always)]
+pub(crate) fn add_one(counters: &PerCpuArray<u64>, index: u32) {
+    if let Some(count) = counters.get_ptr_mut(index) {
+        // SAFETY: this CPU's own counter. Only a program that is stopped between reading and writing it could undo what
+        // another one counted.
         unsafe { *count += 1 };
     }
 }
@@ -119,10 +126,7 @@ pub(crate) fn dropped(hook: u32, reason: u32) {
 /// Counts an operation of which nothing was written.
 #[inline(always)]
 pub(crate) fn lost() {
-    if let Some(count) = LOST.get_ptr_mut(0) {
-        // SAFETY: this CPU's own counter.
-        unsafe { *count += 1 };
-    }
+    add_one(&LOST, 0);
 }
 
 /// Notes that a fact of a namespace was lost; of any namespace when it is not known which.

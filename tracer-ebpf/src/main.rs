@@ -3,6 +3,7 @@
 //!
 //! This file is the list of programs. Each hook has two: a trampoline's (`fentry`, `fexit`) and its twin for probes
 //! (`_k`), with one body. A return probe does not know the arguments, so that a probe at the entry (`_s`) saves them.
+//! What runs outside of sections has a second trampoline's program (`_2`), for preemptible kernels: see [`turn`].
 //! Which function a program is attached to is chosen by the agent: `probe/hooks.rs` has the one table.
 #![no_std]
 #![no_main]
@@ -25,6 +26,7 @@ mod mount;
 mod namespaces;
 mod read;
 mod tables;
+mod turn;
 mod walk;
 
 use aya_ebpf::{
@@ -33,7 +35,10 @@ use aya_ebpf::{
 };
 use tracer_common::{fact::kind, hook};
 
-use crate::context::{Entry as _, Return, call_result, save};
+use crate::{
+    context::{Entry as _, Return, call_result, save},
+    turn::Turn,
+};
 
 /// The programs of a hook at a function's entry.
 macro_rules! entry {
@@ -77,31 +82,97 @@ macro_rules! exit {
     };
 }
 
+/// The programs of a hook at a function's entry, outside of sections.
+macro_rules! entry_outside {
+    ($name:ident, $second:ident, $twin:ident, $body:path) => {
+        #[fentry]
+        fn $name(context: FEntryContext) -> i32 {
+            $body(&context, Turn::First);
+            0
+        }
+
+        #[fentry]
+        fn $second(context: FEntryContext) -> i32 {
+            $body(&context, Turn::Second);
+            0
+        }
+
+        #[kprobe]
+        fn $twin(context: ProbeContext) -> u32 {
+            $body(&context, Turn::First);
+            0
+        }
+    };
+}
+
+/// The programs of a hook at a function's exit, outside of sections.
+macro_rules! exit_outside {
+    ($name:ident, $second:ident, $twin:ident, $save:ident, $hook:path, $body:path) => {
+        #[fexit]
+        fn $name(context: FExitContext) -> i32 {
+            $body(&context, Turn::First);
+            0
+        }
+
+        #[fexit]
+        fn $second(context: FExitContext) -> i32 {
+            $body(&context, Turn::Second);
+            0
+        }
+
+        #[kprobe]
+        fn $save(context: ProbeContext) -> u32 {
+            save(&context, $hook);
+            0
+        }
+
+        #[kretprobe]
+        fn $twin(context: RetProbeContext) -> u32 {
+            if let Some(context) = Return::new(&context, $hook) {
+                $body(&context, Turn::First);
+            }
+            0
+        }
+    };
+}
+
 /// The programs of a door: entry and exit of a system call's function.
 macro_rules! door {
-    ($number:literal, $enter:ident, $enter_twin:ident, $exit:ident, $exit_twin:ident) => {
+    ($number:literal, $enter:ident, $enter_2:ident, $enter_twin:ident, $exit:ident, $exit_2:ident, $exit_twin:ident) => {
         #[fentry]
         fn $enter(context: FEntryContext) -> i32 {
-            calls::begins($number, context.argument(0));
+            calls::begins($number, context.argument(0), Turn::First);
+            0
+        }
+
+        #[fentry]
+        fn $enter_2(context: FEntryContext) -> i32 {
+            calls::begins($number, context.argument(0), Turn::Second);
             0
         }
 
         #[kprobe]
         fn $enter_twin(context: ProbeContext) -> u32 {
-            calls::begins($number, context.argument(0));
+            calls::begins($number, context.argument(0), Turn::First);
             0
         }
 
         #[fexit]
         fn $exit(context: FExitContext) -> i32 {
-            calls::ends($number, context.argument(0), call_result(&context));
+            calls::ends($number, context.argument(0), call_result(&context), Turn::First);
+            0
+        }
+
+        #[fexit]
+        fn $exit_2(context: FExitContext) -> i32 {
+            calls::ends($number, context.argument(0), call_result(&context), Turn::Second);
             0
         }
 
         #[kretprobe]
         fn $exit_twin(context: RetProbeContext) -> u32 {
             if let Some(registers) = calls::registers() {
-                calls::ends($number, registers, context.ret());
+                calls::ends($number, registers, context.ret(), Turn::First);
             }
             0
         }
@@ -116,25 +187,32 @@ exit!(moved, moved_k, moved_s, hook::MOVE, tables::tree_moved);
 exit!(detach, detach_k, detach_s, hook::DETACH, tables::list_detached);
 exit!(change, change_k, change_s, hook::CHANGE, tables::propagation_changed);
 entry!(namespace_end, namespace_end_k, tables::namespace_ends);
-entry!(namespace_copy, namespace_copy_k, namespaces::copy_begins);
-exit!(namespace_made, namespace_made_k, namespace_made_s, hook::NAMESPACE_MADE, namespaces::made);
-exit!(mount_target, mount_target_k, mount_target_s, hook::MOUNT_TARGET, calls::mount_target);
-entry!(umount_target, umount_target_k, calls::umount_target);
-exit!(umount_kept, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, calls::umount_kept);
+entry_outside!(namespace_copy, namespace_copy_2, namespace_copy_k, namespaces::copy_begins);
+exit_outside!(
+    namespace_made,
+    namespace_made_2,
+    namespace_made_k,
+    namespace_made_s,
+    hook::NAMESPACE_MADE,
+    namespaces::made
+);
+exit_outside!(mount_target, mount_target_2, mount_target_k, mount_target_s, hook::MOUNT_TARGET, calls::mount_target);
+entry_outside!(umount_target, umount_target_2, umount_target_k, calls::umount_target);
+exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, calls::umount_kept);
 
-door!(0, enter_0, enter_0_k, exit_0, exit_0_k);
-door!(1, enter_1, enter_1_k, exit_1, exit_1_k);
-door!(2, enter_2, enter_2_k, exit_2, exit_2_k);
-door!(3, enter_3, enter_3_k, exit_3, exit_3_k);
-door!(4, enter_4, enter_4_k, exit_4, exit_4_k);
-door!(5, enter_5, enter_5_k, exit_5, exit_5_k);
-door!(6, enter_6, enter_6_k, exit_6, exit_6_k);
-door!(7, enter_7, enter_7_k, exit_7, exit_7_k);
-door!(8, enter_8, enter_8_k, exit_8, exit_8_k);
-door!(9, enter_9, enter_9_k, exit_9, exit_9_k);
-door!(10, enter_10, enter_10_k, exit_10, exit_10_k);
-door!(11, enter_11, enter_11_k, exit_11, exit_11_k);
-door!(12, enter_12, enter_12_k, exit_12, exit_12_k);
+door!(0, enter_0, enter_0_2, enter_0_k, exit_0, exit_0_2, exit_0_k);
+door!(1, enter_1, enter_1_2, enter_1_k, exit_1, exit_1_2, exit_1_k);
+door!(2, enter_2, enter_2_2, enter_2_k, exit_2, exit_2_2, exit_2_k);
+door!(3, enter_3, enter_3_2, enter_3_k, exit_3, exit_3_2, exit_3_k);
+door!(4, enter_4, enter_4_2, enter_4_k, exit_4, exit_4_2, exit_4_k);
+door!(5, enter_5, enter_5_2, enter_5_k, exit_5, exit_5_2, exit_5_k);
+door!(6, enter_6, enter_6_2, enter_6_k, exit_6, exit_6_2, exit_6_k);
+door!(7, enter_7, enter_7_2, enter_7_k, exit_7, exit_7_2, exit_7_k);
+door!(8, enter_8, enter_8_2, enter_8_k, exit_8, exit_8_2, exit_8_k);
+door!(9, enter_9, enter_9_2, enter_9_k, exit_9, exit_9_2, exit_9_k);
+door!(10, enter_10, enter_10_2, enter_10_k, exit_10, exit_10_2, exit_10_k);
+door!(11, enter_11, enter_11_2, enter_11_k, exit_11, exit_11_2, exit_11_k);
+door!(12, enter_12, enter_12_2, enter_12_k, exit_12, exit_12_2, exit_12_k);
 
 #[fentry]
 fn section_end(_: FEntryContext) -> i32 {

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     fact::{CGROUP_PATH_BYTES, SOURCE_BYTES, TARGET_BYTES},
-    hook::{self, DOOR_COUNT},
+    hook,
 };
 
 /// Default size of a ring in bytes; the agent may set another before loading. 8 MiB hold some 30,000 records.
@@ -39,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) target: u32,
     /// Sections of it that changed something, those included that the agent cannot read.
     pub(crate) sections: u32,
+    /// The hooks that have seen it, by [`crate::turn::bit`].
+    pub(crate) seen: u64,
 }
 
 /// The one section that can be open: all who use it hold the namespace semaphore for writing.
@@ -87,7 +89,9 @@ pub(crate) mod slot {
     pub(crate) const UMOUNT_KEPT: u32 = 2;
     /// The doors of fsmount(2) and `open_tree(2)`, by their number.
     pub(crate) const FIRST_DETACHED: u32 = 3;
-    pub(crate) const COUNT: u32 = FIRST_DETACHED + 4;
+    /// How far behind the slot of a first program that of the second one is: all but the tables' have two.
+    pub(crate) const SECONDS: u32 = FIRST_DETACHED + 3;
+    pub(crate) const COUNT: u32 = 1 + 2 * SECONDS;
 }
 
 /// Where a probe puts a record with walks together. Map values begin at a multiple of eight bytes.
@@ -122,6 +126,9 @@ pub(crate) mod short {
 
     pub(crate) const CGROUP_MKDIR: u32 = DOOR_COUNT;
     pub(crate) const CGROUP_RMDIR: u32 = CGROUP_MKDIR + 1;
+    /// How far behind the slot of a door's first program that of the second one is.
+    pub(crate) const SECONDS: u32 = CGROUP_RMDIR + 1;
+    pub(crate) const COUNT: u32 = SECONDS + DOOR_COUNT;
 }
 
 /// Where a probe puts a record without walks together.
@@ -150,6 +157,10 @@ pub(crate) static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook::
 #[map]
 pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
+/// Calls that a second program saw for the first one, by hook; the agent takes them from what the kernel skipped.
+#[map]
+pub(crate) static COVERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook::COUNT, 0);
+
 /// Namespaces whose facts were lost, and how many of them; the agent takes them out.
 #[map]
 pub(crate) static DIRTY: HashMap<DirtyKey, u64> = HashMap::with_max_entries(DIRTY_NAMESPACES, 0);
@@ -160,7 +171,7 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 
 /// By [`short`].
 #[map]
-pub(crate) static SHORT: PerCpuArray<Short> = PerCpuArray::with_max_entries(DOOR_COUNT + 2, 0);
+pub(crate) static SHORT: PerCpuArray<Short> = PerCpuArray::with_max_entries(short::COUNT, 0);
 
 /// By thread. The oldest goes when it is full: a return that was missed leaves its call open for ever.
 #[map]

@@ -15,6 +15,7 @@ use crate::{
     maps::{CALLS, Call, OPEN},
     read::member,
     tables::mounts_in,
+    turn::{Turn, bit},
 };
 
 /// `CLONE_NEWNS` of `uapi/linux/sched.h`: without it the old namespace is returned.
@@ -24,8 +25,8 @@ const MAX_ERRNO: u64 = 4095;
 
 /// The thread begins to copy a namespace.
 #[inline(always)]
-pub(crate) fn copy_begins(context: &impl Entry) {
-    if context.argument(0) & CLONE_NEWNS == 0 {
+pub(crate) fn copy_begins(context: &impl Entry, turn: Turn) {
+    if context.argument(0) & CLONE_NEWNS == 0 || !turn.has_work(hook::NAMESPACE_COPY, is_copying()) {
         return;
     }
     let mark = Call {
@@ -38,18 +39,19 @@ pub(crate) fn copy_begins(context: &impl Entry) {
         syscall: syscall::COPY_NAMESPACE,
         target: target::NONE,
         sections: 0,
+        seen: bit(hook::NAMESPACE_COPY),
     };
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), mark, 0);
 }
 
 /// A namespace was made.
 #[inline(always)]
-pub(crate) fn made(context: &impl Exit) {
-    if context.argument(0) & CLONE_NEWNS == 0 {
+pub(crate) fn made(context: &impl Exit, turn: Turn) {
+    let is_copying = is_copying();
+    if context.argument(0) & CLONE_NEWNS == 0 || !turn.has_work(hook::NAMESPACE_MADE, !is_copying) {
         return;
     }
-    // SAFETY: a map value; only this thread writes it.
-    if call().is_some_and(|call| unsafe { (*call).syscall } == syscall::COPY_NAMESPACE) {
+    if is_copying {
         let _ = OPEN.remove(bpf_get_current_pid_tgid());
     }
     let (from, made) = (context.argument(1), context.result(COPY_MNT_NS_ARGUMENTS.load()));
@@ -72,4 +74,11 @@ pub(crate) fn made(context: &impl Exit) {
     if !unsafe { send(&CALLS, hook::NAMESPACE_MADE, (&raw mut fact).cast(), bytes, 0, Wake::Yes) } {
         lost();
     }
+}
+
+/// Whether this thread copies a namespace.
+#[inline(always)]
+fn is_copying() -> bool {
+    // SAFETY: a map value; only this thread writes it.
+    call().is_some_and(|call| unsafe { (*call).syscall } == syscall::COPY_NAMESPACE)
 }

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod inotify;
 pub mod namespaces;
 pub mod node;
+pub mod preemption;
 pub mod volume;
 
 pub use disk::{Disk, NoDisk};

@@ -47,21 +47,31 @@ pub struct Candidate {
     pub at: At,
     /// The trampoline's or the tracepoint's program.
     pub trampoline: &'static str,
+    /// The trampoline's second program, for the calls that a preemptible kernel skips the first one for. What runs inside
+    /// sections has none: nothing is skipped there.
+    pub second: Option<&'static str>,
     /// The probe's program.
     pub probe: &'static str,
 }
 
 impl Candidate {
-    /// The kernel's own word for the way it is attached.
-    pub fn kind(&self, method: Method) -> &'static str {
+    /// The kernel's own words for the way it is attached; `second` says whether the second program is there too.
+    pub fn kind(&self, method: Method, second: bool) -> &'static str {
         match (self.at, method) {
+            (At::Entry, Method::Fentry) if second => "fentry+fentry",
             (At::Entry, Method::Fentry) => "fentry",
+            (At::Exit { .. }, Method::Fentry) if second => "fexit+fexit",
             (At::Exit { .. }, Method::Fentry) => "fexit",
             (At::Entry, Method::Kprobe) => "kprobe",
             (At::Exit { save: Some(_) }, Method::Kprobe) => "kprobe+kretprobe",
             (At::Exit { save: None }, Method::Kprobe) => "kretprobe",
             (At::Tracepoint, _) => "tp_btf",
         }
+    }
+
+    /// The same candidate with a second program.
+    const fn with_second(self, second: &'static str) -> Self {
+        Self { second: Some(second), ..self }
     }
 }
 
@@ -115,7 +125,7 @@ impl Hook {
 }
 
 const fn entry(target: &'static str, trampoline: &'static str, probe: &'static str) -> Candidate {
-    Candidate { target, at: At::Entry, trampoline, probe }
+    Candidate { target, at: At::Entry, trampoline, second: None, probe }
 }
 
 const fn exit(
@@ -124,11 +134,11 @@ const fn exit(
     probe: &'static str,
     save: Option<&'static str>,
 ) -> Candidate {
-    Candidate { target, at: At::Exit { save }, trampoline, probe }
+    Candidate { target, at: At::Exit { save }, trampoline, second: None, probe }
 }
 
 const fn tracepoint(target: &'static str) -> Candidate {
-    Candidate { target, at: At::Tracepoint, trampoline: target, probe: target }
+    Candidate { target, at: At::Tracepoint, trampoline: target, second: None, probe: target }
 }
 
 /// Every hook but the doors, in the order of their numbers.
@@ -190,35 +200,40 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
     },
     Hook {
         number: hook::NAMESPACE_COPY,
-        candidates: &[entry("copy_mnt_ns", "namespace_copy", "namespace_copy_k")],
+        candidates: &[entry("copy_mnt_ns", "namespace_copy", "namespace_copy_k").with_second("namespace_copy_2")],
         needed: Needed::Always,
         proof: Proof::With(hook::NAMESPACE_MADE),
         sees: "a namespace begins to be made",
     },
     Hook {
         number: hook::NAMESPACE_MADE,
-        candidates: &[exit("copy_mnt_ns", "namespace_made", "namespace_made_k", Some("namespace_made_s"))],
+        candidates: &[exit("copy_mnt_ns", "namespace_made", "namespace_made_k", Some("namespace_made_s"))
+            .with_second("namespace_made_2")],
         needed: Needed::Always,
         proof: Proof::Record("makes its own namespace"),
         sees: "a namespace was made",
     },
     Hook {
         number: hook::MOUNT_TARGET,
-        candidates: &[exit("path_mount", "mount_target", "mount_target_k", Some("mount_target_s"))],
+        candidates: &[
+            exit("path_mount", "mount_target", "mount_target_k", Some("mount_target_s")).with_second("mount_target_2")
+        ],
         needed: Needed::Always,
         proof: Proof::Record("remounts read-only"),
         sees: "what the kernel found at the path of mount(2)",
     },
     Hook {
         number: hook::UMOUNT_TARGET,
-        candidates: &[entry("path_umount", "umount_target", "umount_target_k")],
+        candidates: &[entry("path_umount", "umount_target", "umount_target_k").with_second("umount_target_2")],
         needed: Needed::Always,
         proof: Proof::With(hook::UMOUNT_KEPT),
         sees: "which mount umount2(2) is to take away",
     },
     Hook {
         number: hook::UMOUNT_KEPT,
-        candidates: &[exit("path_umount", "umount_kept", "umount_kept_k", Some("umount_kept_s"))],
+        candidates: &[
+            exit("path_umount", "umount_kept", "umount_kept_k", Some("umount_kept_s")).with_second("umount_kept_2")
+        ],
         needed: Needed::Always,
         proof: Proof::Record("fails to unmount what is busy"),
         sees: "what umount2(2) could not take away",
@@ -302,29 +317,29 @@ const fn door_proof(door: usize) -> Proof {
     }
 }
 
-/// The programs of each door: entry, its probe, exit, its return probe.
-const DOOR_PROGRAMS: [[&str; 4]; DOORS.len()] = [
-    ["enter_0", "enter_0_k", "exit_0", "exit_0_k"],
-    ["enter_1", "enter_1_k", "exit_1", "exit_1_k"],
-    ["enter_2", "enter_2_k", "exit_2", "exit_2_k"],
-    ["enter_3", "enter_3_k", "exit_3", "exit_3_k"],
-    ["enter_4", "enter_4_k", "exit_4", "exit_4_k"],
-    ["enter_5", "enter_5_k", "exit_5", "exit_5_k"],
-    ["enter_6", "enter_6_k", "exit_6", "exit_6_k"],
-    ["enter_7", "enter_7_k", "exit_7", "exit_7_k"],
-    ["enter_8", "enter_8_k", "exit_8", "exit_8_k"],
-    ["enter_9", "enter_9_k", "exit_9", "exit_9_k"],
-    ["enter_10", "enter_10_k", "exit_10", "exit_10_k"],
-    ["enter_11", "enter_11_k", "exit_11", "exit_11_k"],
-    ["enter_12", "enter_12_k", "exit_12", "exit_12_k"],
+/// The programs of each door: entry, second entry, its probe, exit, second exit, its return probe.
+const DOOR_PROGRAMS: [[&str; 6]; DOORS.len()] = [
+    ["enter_0", "enter_0_2", "enter_0_k", "exit_0", "exit_0_2", "exit_0_k"],
+    ["enter_1", "enter_1_2", "enter_1_k", "exit_1", "exit_1_2", "exit_1_k"],
+    ["enter_2", "enter_2_2", "enter_2_k", "exit_2", "exit_2_2", "exit_2_k"],
+    ["enter_3", "enter_3_2", "enter_3_k", "exit_3", "exit_3_2", "exit_3_k"],
+    ["enter_4", "enter_4_2", "enter_4_k", "exit_4", "exit_4_2", "exit_4_k"],
+    ["enter_5", "enter_5_2", "enter_5_k", "exit_5", "exit_5_2", "exit_5_k"],
+    ["enter_6", "enter_6_2", "enter_6_k", "exit_6", "exit_6_2", "exit_6_k"],
+    ["enter_7", "enter_7_2", "enter_7_k", "exit_7", "exit_7_2", "exit_7_k"],
+    ["enter_8", "enter_8_2", "enter_8_k", "exit_8", "exit_8_2", "exit_8_k"],
+    ["enter_9", "enter_9_2", "enter_9_k", "exit_9", "exit_9_2", "exit_9_k"],
+    ["enter_10", "enter_10_2", "enter_10_k", "exit_10", "exit_10_2", "exit_10_k"],
+    ["enter_11", "enter_11_2", "enter_11_k", "exit_11", "exit_11_2", "exit_11_k"],
+    ["enter_12", "enter_12_2", "enter_12_k", "exit_12", "exit_12_2", "exit_12_k"],
 ];
 
 static ENTRIES: [[Candidate; 1]; DOORS.len()] = {
     let mut all = [[entry("", "", "")]; DOORS.len()];
     let mut door = 0;
     while door < DOORS.len() {
-        let [enter, enter_probe, ..] = DOOR_PROGRAMS[door];
-        all[door] = [entry(DOORS[door].function, enter, enter_probe)];
+        let [enter, second, enter_probe, ..] = DOOR_PROGRAMS[door];
+        all[door] = [entry(DOORS[door].function, enter, enter_probe).with_second(second)];
         door += 1;
     }
     all
@@ -334,8 +349,8 @@ static EXITS: [[Candidate; 1]; DOORS.len()] = {
     let mut all = [[entry("", "", "")]; DOORS.len()];
     let mut door = 0;
     while door < DOORS.len() {
-        let [_, _, leave, leave_probe] = DOOR_PROGRAMS[door];
-        all[door] = [exit(DOORS[door].function, leave, leave_probe, None)];
+        let [.., leave, second, leave_probe] = DOOR_PROGRAMS[door];
+        all[door] = [exit(DOORS[door].function, leave, leave_probe, None).with_second(second)];
         door += 1;
     }
     all
@@ -349,6 +364,16 @@ mod tests {
     fn each_number_has_one_row() {
         let numbers: Vec<u32> = HOOKS.iter().map(|hook| hook.number).collect();
         assert_eq!(numbers, (0..hook::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_runs_outside_of_sections_has_a_second_program() {
+        for hook in &HOOKS {
+            for candidate in hook.candidates {
+                let outside = !hook.in_section() && candidate.at != At::Tracepoint;
+                assert_eq!(candidate.second.is_some(), outside, "{}", candidate.target);
+            }
+        }
     }
 
     #[test]

@@ -19,10 +19,12 @@ use super::{
     hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
     losses::{self, Losses},
 };
-use crate::operation::Namespace;
+use crate::{host::preemption, operation::Namespace};
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+/// Where debugfs is by custom.
+const DEBUGFS: &str = "/sys/kernel/debug";
 /// Default size of each ring, in bytes: 20,000 mounts in one burst.
 pub const RING_BYTES: u32 = 8 << 20;
 
@@ -110,6 +112,8 @@ pub struct Attached {
     pub candidate: &'static Candidate,
     /// How.
     pub method: Method,
+    /// Whether the second program is there too.
+    pub second: bool,
     /// How many instructions the verifier followed, where the kernel says it (5.16 and newer).
     pub instructions: Option<u32>,
 }
@@ -117,16 +121,26 @@ pub struct Attached {
 impl Attached {
     /// The kernel's own word for the way it is attached.
     pub fn kind(&self) -> &'static str {
-        self.candidate.kind(self.method)
+        self.candidate.kind(self.method, self.second)
     }
 
-    /// The programs that are in the kernel for it.
+    /// The programs that are in the kernel for it, in the order of their attaching. Of two at one function the kernel runs
+    /// the younger one first (`__bpf_trampoline_link_prog`, 5.5 and newer): so the second one comes before the first.
     pub(super) fn programs(&self) -> impl Iterator<Item = &'static str> {
         let save = match (self.candidate.at, self.method) {
             (At::Exit { save }, Method::Kprobe) => save,
             _ => None,
         };
-        save.into_iter().chain([main_program(self.candidate, self.method)])
+        let second = self.candidate.second.filter(|_| self.second);
+        second.into_iter().chain(save).chain([self.main_program()])
+    }
+
+    /// The program whose misses are misses, if no second one covers them.
+    pub(super) fn main_program(&self) -> &'static str {
+        match self.method {
+            Method::Fentry => self.candidate.trampoline,
+            Method::Kprobe => self.candidate.probe,
+        }
     }
 }
 
@@ -136,6 +150,7 @@ pub struct Loader {
     types: AyaBtf,
     functions: HashSet<&'static str>,
     options: Options,
+    preemptible: bool,
     attached: Vec<Attached>,
 }
 
@@ -163,7 +178,8 @@ impl Loader {
         loader.map_max_entries("CALLS", options.ring_bytes);
         let ebpf = loader.load(OBJECT).map_err(ProbeError::Load)?;
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
-        Ok(Self { ebpf, types, functions, options, attached: Vec::new() })
+        let preemptible = preemption::is_preemptible(DEBUGFS.as_ref(), "/proc".as_ref());
+        Ok(Self { ebpf, types, functions, options, preemptible, attached: Vec::new() })
     }
 
     /// Loads and attaches one hook's program, for the first function and by the first method that works; `None` for one
@@ -204,15 +220,19 @@ impl Loader {
         candidate: &'static Candidate,
         method: Method,
     ) -> Result<Attached, ProbeError> {
-        let mut attached = Attached { hook, candidate, method, instructions: None };
+        let second = self.preemptible && method == Method::Fentry && candidate.second.is_some();
+        let mut attached = Attached { hook, candidate, method, second, instructions: None };
         let programs: Vec<&'static str> = attached.programs().collect();
         for name in &programs {
             let program = self.ebpf.program_mut(name).ok_or(ProbeError::NoSymbol(name))?;
             if let Err(source) = attach(program, candidate.target, &self.types) {
                 self.unload(&programs);
-                return Err(ProbeError::Program { kind: candidate.kind(method), target: candidate.target, source });
+                return Err(ProbeError::Program { kind: attached.kind(), target: candidate.target, source });
             }
             attached.instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+        }
+        if second {
+            losses::forget_covered(&mut self.ebpf, hook)?;
         }
         Ok(attached)
     }
@@ -288,13 +308,6 @@ impl Probes {
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.
     pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
         losses::take_dirty(&mut self.ebpf)
-    }
-}
-
-fn main_program(candidate: &Candidate, method: Method) -> &'static str {
-    match method {
-        Method::Fentry => candidate.trampoline,
-        Method::Kprobe => candidate.probe,
     }
 }
 

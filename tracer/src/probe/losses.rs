@@ -9,18 +9,21 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapError, PerCpuArray},
+    maps::{HashMap, MapError, PerCpuArray, PerCpuValues},
 };
 use tracer_common::hook::reason;
 
 use super::{
-    hooks::HOOKS,
+    hooks::{HOOKS, Hook},
     load::{Attached, ProbeError},
 };
 use crate::operation::{Dropped, Gap, Namespace};
 
 /// The names of `tracer_common::hook::reason`, by number.
 const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "list_too_long"];
+
+/// The counts of calls that a second program saw for the first one, by hook.
+const COVERED: &str = "COVERED";
 
 /// The key of the map of namespaces that lost facts; all zero stands for every namespace.
 #[derive(Clone, Copy)]
@@ -118,16 +121,35 @@ pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, Prob
     Ok(Some(namespaces))
 }
 
-/// The kernel's counts of skipped runs, from each program's fdinfo (`recursion_misses`, 5.12 and newer), by hook.
+/// Starts the count of covered calls of a hook: a second program that stood alone saw every call.
+pub(super) fn forget_covered(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), ProbeError> {
+    let map = ebpf.map_mut(COVERED).ok_or(ProbeError::NoSymbol(COVERED))?;
+    let failed = |source| ProbeError::Map { name: COVERED, source };
+    let mut covered: PerCpuArray<_, u64> = PerCpuArray::try_from(map).map_err(failed)?;
+    let none = vec![0; covered.get(&hook.number, 0).map_err(failed)?.len()];
+    let none = PerCpuValues::try_from(none).map_err(|source| failed(source.into()))?;
+    covered.set(hook.number, none, 0).map_err(failed)
+}
+
+/// The kernel's counts of skipped runs, from each program's fdinfo (`recursion_misses`, 5.12 and newer), by hook, without
+/// those that a second program ran for.
 fn missed(ebpf: &Ebpf, attached: &[Attached]) -> Option<Vec<u64>> {
     let mut missed = vec![0; HOOKS.len()];
     for one in attached {
-        for program in one.programs() {
+        // What the second one is skipped for is missed only if the first one was skipped too, and then counted there.
+        for program in one.programs().filter(|program| Some(*program) != one.candidate.second) {
             let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
             let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(fd.to_string())).ok()?;
             let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
             missed[one.hook.number as usize] += line.trim().parse::<u64>().ok()?;
         }
+    }
+    // Read after the misses: what is covered in between is not said to be missed.
+    let covered = per_cpu(ebpf, COVERED).ok()?;
+    for one in attached.iter().filter(|one| one.second) {
+        let covered = sum(&covered, COVERED, one.hook.number).ok()?;
+        let missed = &mut missed[one.hook.number as usize];
+        *missed = missed.saturating_sub(covered);
     }
     Some(missed)
 }

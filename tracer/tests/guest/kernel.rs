@@ -39,12 +39,3 @@ impl Debugfs {
         self.mounted.unmount()
     }
 }
-
-/// Whether the kernel takes the processor away from kernel code, and so from a program. Kernels that can choose say it in
-/// `sched/preempt`, with what holds in brackets; the others are built for one, and Debian's 5.10 for voluntary switches.
-pub(crate) fn is_preemptible() -> Result<bool> {
-    let debug = Debugfs::mount()?;
-    let modes = fs::read_to_string(debug.path.join("sched/preempt")).unwrap_or_default();
-    debug.unmount()?;
-    Ok(["(full)", "(lazy)"].iter().any(|mode| modes.contains(mode)))
-}
