@@ -51,6 +51,18 @@ pub mod syscall {
     pub const OPEN_TREE: u32 = 6;
     /// `mount_setattr(2)`.
     pub const MOUNT_SETATTR: u32 = 7;
+    /// `pivot_root(2)`.
+    pub const PIVOT_ROOT: u32 = 8;
+    /// `fsconfig(2)` with `FSCONFIG_CMD_RECONFIGURE`.
+    pub const FSCONFIG: u32 = 9;
+    /// `open_tree_attr(2)` with `OPEN_TREE_CLONE` or with attributes.
+    pub const OPEN_TREE_ATTR: u32 = 10;
+    /// clone(2), which made a namespace ([`super::NamespaceFact`]).
+    pub const CLONE: u32 = 11;
+    /// clone3(2), likewise.
+    pub const CLONE3: u32 = 12;
+    /// unshare(2), likewise.
+    pub const UNSHARE: u32 = 13;
     /// Not a record's: the programs' own mark of a thread that copies a namespace.
     pub const COPY_NAMESPACE: u32 = 100;
 }
@@ -63,6 +75,22 @@ pub mod target {
     pub const SENT: u32 = 1;
     /// It found no room in the ring.
     pub const LOST: u32 = 2;
+}
+
+/// `SectionEnd.how`: how trees went in it, the flags of all `umount_tree` calls together.
+pub mod how {
+    /// `UMOUNT_SYNC` of `fs/namespace.c`.
+    pub const SYNC: u32 = 1;
+    /// `UMOUNT_PROPAGATE`.
+    pub const PROPAGATE: u32 = 2;
+    /// `UMOUNT_CONNECTED`.
+    pub const CONNECTED: u32 = 4;
+    /// A whole namespace went.
+    pub const NAMESPACE: u32 = 0x100;
+    /// It was in no namespace that a process can be in.
+    pub const DETACHED: u32 = 0x200;
+    /// By a thread of the kernel's.
+    pub const KERNEL_THREAD: u32 = 0x400;
 }
 
 /// Why a path is not there: `Walk.status`.
@@ -178,8 +206,8 @@ pub struct Mount {
     pub fstype: [u8; FSTYPE_BYTES],
 }
 
-/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: the mount
-/// that the thread's open call is about; its path is the caller's, resolved.
+/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: a mount
+/// that the thread's open call is about; its path is the caller's, resolved. Only what sets attributes has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct MountFact {
@@ -219,8 +247,8 @@ pub struct NamespaceFact {
     pub from_inum: u32,
     /// Mounts in it.
     pub mounts: u32,
-    /// Zero; keeps the next field aligned.
-    pub reserved: u32,
+    /// Which call made it, see [`syscall`]; 0 at an end, and when it was another.
+    pub syscall: u32,
     /// Who did it; all zero at an end, where the section's end says it.
     pub actor: Actor,
 }
@@ -257,6 +285,10 @@ pub struct SectionEnd {
     pub syscall: u32,
     /// As in [`CallEnd::target_id`].
     pub target_id: u32,
+    /// See [`how`]; 0 when no tree went.
+    pub how: u32,
+    /// Zero; keeps what follows at a multiple of eight bytes.
+    pub reserved: u32,
     /// Who held the semaphore.
     pub actor: Actor,
 }
@@ -292,11 +324,12 @@ pub struct CallEnd {
     pub target_bytes: u32,
     /// Sections of it that changed something: as many [`SectionEnd`]s came before, less those that were lost.
     pub sections: u32,
-    /// Keeps what follows at a multiple of eight bytes.
-    pub reserved: u32,
+    /// For `fsconfig(2)`: `super_block.s_dev` of what was reconfigured, major << 20 | minor; else 0.
+    pub dev: u32,
     /// Who called.
     pub actor: Actor,
-    /// The file system type that the caller named, ended by a NUL; empty when none.
+    /// The file system type that the caller named, ended by a NUL; empty when none. For `fsconfig(2)` that of what was
+    /// reconfigured.
     pub fstype: [u8; FSTYPE_BYTES],
 }
 

@@ -16,11 +16,13 @@ const fn door(function: &'static str, syscall: u32, compat: bool) -> Door {
 }
 
 /// How many doors there are.
-pub const DOOR_COUNT: u32 = 13;
+pub const DOOR_COUNT: u32 = 19;
 
 /// Every door; a kernel that lacks one lacks the system call, or 32-bit callers.
 pub const DOORS: [Door; DOOR_COUNT as usize] = {
-    use crate::fact::syscall::{FSMOUNT, MOUNT, MOUNT_SETATTR, MOVE_MOUNT, OLD_UMOUNT, OPEN_TREE, UMOUNT};
+    use crate::fact::syscall::{
+        FSCONFIG, FSMOUNT, MOUNT, MOUNT_SETATTR, MOVE_MOUNT, OLD_UMOUNT, OPEN_TREE, OPEN_TREE_ATTR, PIVOT_ROOT, UMOUNT,
+    };
     [
         door("__x64_sys_mount", MOUNT, false),
         door("__ia32_sys_mount", MOUNT, true),
@@ -35,6 +37,12 @@ pub const DOORS: [Door; DOOR_COUNT as usize] = {
         door("__ia32_sys_open_tree", OPEN_TREE, true),
         door("__x64_sys_mount_setattr", MOUNT_SETATTR, false),
         door("__ia32_sys_mount_setattr", MOUNT_SETATTR, true),
+        door("__x64_sys_open_tree_attr", OPEN_TREE_ATTR, false),
+        door("__ia32_sys_open_tree_attr", OPEN_TREE_ATTR, true),
+        door("__x64_sys_fsconfig", FSCONFIG, false),
+        door("__ia32_sys_fsconfig", FSCONFIG, true),
+        door("__x64_sys_pivot_root", PIVOT_ROOT, false),
+        door("__ia32_sys_pivot_root", PIVOT_ROOT, true),
     ]
 };
 
@@ -48,8 +56,8 @@ pub const MOVE: u32 = 2;
 pub const DETACH: u32 = 3;
 /// Exit of `change_mnt_propagation`: a mount became shared, private, slave or unbindable.
 pub const CHANGE: u32 = 4;
-/// `umount_tree` of a namespace's root: the namespace ends.
-pub const NAMESPACE_END: u32 = 5;
+/// `umount_tree`: a tree goes, and why: with its namespace, with its mount point, with its last descriptor.
+pub const TREE_GOES: u32 = 5;
 /// `namespace_unlock`: a section ends.
 pub const SECTION_END: u32 = 6;
 /// Entry of `copy_mnt_ns`: mounts enter a namespace that is being made.
@@ -66,8 +74,12 @@ pub const UMOUNT_KEPT: u32 = 11;
 pub const CGROUP_MKDIR: u32 = 12;
 /// The tracepoint `cgroup_rmdir`.
 pub const CGROUP_RMDIR: u32 = 13;
+/// `security_move_mount`: where `move_mount(2)` is to put something.
+pub const MOVE_TARGET: u32 = 14;
+/// `security_sb_pivotroot`: the new root of `pivot_root(2)`.
+pub const PIVOT_TARGET: u32 = 15;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 14;
+pub const CALL_ENTER: u32 = 16;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

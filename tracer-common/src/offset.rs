@@ -44,6 +44,8 @@ pub const OFFSETS: &[Offset] = &[
     required("MOUNT_NS", "mount", &["mnt_ns"]),
     required("MOUNT_ID", "mount", &["mnt_id"]),
     required("MOUNT_GROUP", "mount", &["mnt_group_id"]),
+    required("MOUNT_MOUNTS", "mount", &["mnt_mounts"]),
+    required("MOUNT_CHILD", "mount", &["mnt_child"]),
     // 6.8 and newer.
     optional("MOUNT_ID_UNIQUE", "mount", &["mnt_id_unique"]),
     // 6.17 and newer; before that the flags are in vfsmount.mnt_flags.
@@ -69,15 +71,25 @@ pub const OFFSETS: &[Offset] = &[
     optional("DENTRY_NAME", "dentry", &["d_name", "name"]),
     optional("DENTRY_NAME_618", "dentry", &["__d_name", "name"]),
     required("DENTRY_INODE", "dentry", &["d_inode"]),
+    required("DENTRY_SB", "dentry", &["d_sb"]),
     required("INODE_MODE", "inode", &["i_mode"]),
     required("INODE_RDEV", "inode", &["i_rdev"]),
     required("PATH_MNT", "path", &["mnt"]),
     required("PATH_DENTRY", "path", &["dentry"]),
     required("TASK_NSPROXY", "task_struct", &["nsproxy"]),
     required("TASK_FILES", "task_struct", &["files"]),
+    required("TASK_FS", "task_struct", &["fs"]),
+    required("TASK_MM", "task_struct", &["mm"]),
+    required("TASK_STACK", "task_struct", &["stack"]),
+    required("REGISTERS_ORIG_AX", "pt_regs", &["orig_ax"]),
+    required("FS_ROOT", "fs_struct", &["root"]),
+    required("FS_PWD", "fs_struct", &["pwd"]),
     required("FILES_TABLE", "files_struct", &["fdt"]),
     required("TABLE_FILES", "fdtable", &["fd"]),
     required("FILE_PATH", "file", &["f_path"]),
+    required("FILE_DATA", "file", &["private_data"]),
+    required("CONTEXT_TYPE", "fs_context", &["fs_type"]),
+    required("CONTEXT_ROOT", "fs_context", &["root"]),
     required("NSPROXY_MNT_NS", "nsproxy", &["mnt_ns"]),
     required("CGROUP_KN", "cgroup", &["kn"]),
     required("KERNFS_ID", "kernfs_node", &["id"]),
@@ -90,4 +102,8 @@ pub const ARGUMENTS: &[Arguments] = &[
     // Gone as a symbol from 6.18 on, where another function says what moved.
     Arguments { symbol: "ATTACH_RECURSIVE_MNT_ARGUMENTS", function: "attach_recursive_mnt" },
     Arguments { symbol: "COPY_MNT_NS_ARGUMENTS", function: "copy_mnt_ns" },
+    // A helper since 5.15.
+    Arguments { symbol: "TASK_PT_REGS_ARGUMENTS", function: "bpf_task_pt_regs" },
+    // 6.17 and newer: it tells by itself what pivot_root(2) moves.
+    Arguments { symbol: "MAKE_VISIBLE_ARGUMENTS", function: "make_visible" },
 ];

@@ -4,8 +4,8 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    Actor, CallEnd, Cgroup, CopyFact, FSTYPE_BYTES, Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, kind,
-    syscall, target, walk,
+    Actor, CallEnd, Cgroup, CopyFact, FSTYPE_BYTES, Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, how,
+    kind, syscall, target, walk,
 };
 use zerocopy::IntoBytes;
 
@@ -16,7 +16,7 @@ const _: () = assert!(size_of::<MountFact>() == 144);
 const _: () = assert!(size_of::<CopyFact>() == 56);
 const _: () = assert!(size_of::<NamespaceFact>() == 112);
 const _: () = assert!(size_of::<Actor>() == 40);
-const _: () = assert!(size_of::<SectionEnd>() == 104);
+const _: () = assert!(size_of::<SectionEnd>() == 112);
 const _: () = assert!(size_of::<CallEnd>() == 184);
 const _: () = assert!(size_of::<Cgroup>() == 56);
 
@@ -97,11 +97,11 @@ fn a_namespaces_birth() {
         inum: 3,
         from_inum: 4,
         mounts: 5,
-        reserved: 0,
+        syscall: syscall::CLONE3,
         actor: actor(),
     };
     let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
-    let numbers: Vec<u8> = [3u32, 4, 5, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+    let numbers: Vec<u8> = [3u32, 4, 5, 12].into_iter().flat_map(u32::to_le_bytes).collect();
     assert_eq!(fact.as_bytes(), [header_bytes(60), ids, numbers, actor_bytes()].concat());
 }
 
@@ -114,9 +114,11 @@ fn a_sections_end() {
         flags: 3,
         syscall: 4,
         target_id: 5,
+        how: how::CONNECTED | how::DETACHED,
+        reserved: 0,
         actor: actor(),
     };
-    let numbers = vec![1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0];
+    let numbers: Vec<u8> = [1u32, 2, 3, 0, 4, 5, 0x204, 0].into_iter().flat_map(u32::to_le_bytes).collect();
     assert_eq!(end.as_bytes(), [header_bytes(30), numbers, actor_bytes()].concat());
 }
 
@@ -136,12 +138,12 @@ fn a_calls_end() {
         source_bytes: 5,
         target_bytes: 6,
         sections: 7,
-        reserved: 0,
+        dev: 8,
         actor: actor(),
         fstype: [7; FSTYPE_BYTES],
     };
     let words: Vec<u8> = (1..=5u64).flat_map(u64::to_le_bytes).collect();
-    let numbers: Vec<u8> = [u32::MAX, 2, 1, 4, 5, 6, 7, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+    let numbers: Vec<u8> = [u32::MAX, 2, 1, 4, 5, 6, 7, 8].into_iter().flat_map(u32::to_le_bytes).collect();
     let expected = [header_bytes(40), words, numbers, actor_bytes(), vec![7; FSTYPE_BYTES]].concat();
     assert_eq!(end.as_bytes(), expected);
     assert_eq!(offset_of!(CallEnd, actor), 112);

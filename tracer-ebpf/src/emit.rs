@@ -11,9 +11,9 @@ use tracer_common::{
 };
 
 use crate::{
-    globals::{NS_ID, NS_INUM, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
+    globals::{NS_ID, NS_INUM, NS_IS_ANON, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
     maps::{Call, DIRTY, DROPS, DirtyKey, LOST, OPEN, SECTION, Section},
-    read::{member, pointer},
+    read::{current, member, pointer},
 };
 
 /// Bytes that the ring itself adds to a record: its header, and what brings it to a multiple of eight.
@@ -147,13 +147,18 @@ pub(crate) fn namespace_id(namespace: u64) -> u64 {
     if NS_ID.load() == ABSENT { member(namespace, &NS_SEQ) } else { member(namespace, &NS_ID) }
 }
 
+/// Whether no process can be in it: up to 6.17 its `seq`, on 6.18 its id is 0, from 7.0 on a member says it.
+#[inline(always)]
+pub(crate) fn is_anonymous(namespace: u64) -> bool {
+    if NS_IS_ANON.load() == ABSENT { namespace_id(namespace) == 0 } else { member::<u8>(namespace, &NS_IS_ANON) != 0 }
+}
+
 /// Who acts, field by field into a record.
 #[inline(always)]
 pub(crate) fn actor(to: *mut Actor) {
     // SAFETY: the helpers take nothing, or the record's own room.
     unsafe {
-        let task = generated::bpf_get_current_task();
-        let namespace = pointer(pointer(task, &TASK_NSPROXY), &NSPROXY_MNT_NS);
+        let namespace = pointer(pointer(current(), &TASK_NSPROXY), &NSPROXY_MNT_NS);
         (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
         (*to).ns_id = namespace_id(namespace);
         (*to).ns_inum = member(namespace, &NS_INUM);

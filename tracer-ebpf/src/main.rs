@@ -26,6 +26,8 @@ mod mount;
 mod namespaces;
 mod read;
 mod tables;
+mod targets;
+mod tree;
 mod turn;
 mod walk;
 
@@ -186,7 +188,7 @@ entry!(has_place, has_place_k, tables::tree_has_its_place);
 exit!(moved, moved_k, moved_s, hook::MOVE, tables::tree_moved);
 exit!(detach, detach_k, detach_s, hook::DETACH, tables::list_detached);
 exit!(change, change_k, change_s, hook::CHANGE, tables::propagation_changed);
-entry!(namespace_end, namespace_end_k, tables::namespace_ends);
+entry!(tree_goes, tree_goes_k, tables::tree_goes);
 entry_outside!(namespace_copy, namespace_copy_2, namespace_copy_k, namespaces::copy_begins);
 exit_outside!(
     namespace_made,
@@ -196,9 +198,11 @@ exit_outside!(
     hook::NAMESPACE_MADE,
     namespaces::made
 );
-exit_outside!(mount_target, mount_target_2, mount_target_k, mount_target_s, hook::MOUNT_TARGET, calls::mount_target);
-entry_outside!(umount_target, umount_target_2, umount_target_k, calls::umount_target);
-exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, calls::umount_kept);
+exit_outside!(mount_target, mount_target_2, mount_target_k, mount_target_s, hook::MOUNT_TARGET, targets::mount_target);
+entry_outside!(umount_target, umount_target_2, umount_target_k, targets::umount_target);
+entry_outside!(move_target, move_target_2, move_target_k, targets::move_target);
+entry_outside!(pivot_target, pivot_target_2, pivot_target_k, targets::pivot_target);
+exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, targets::umount_kept);
 
 door!(0, enter_0, enter_0_2, enter_0_k, exit_0, exit_0_2, exit_0_k);
 door!(1, enter_1, enter_1_2, enter_1_k, exit_1, exit_1_2, exit_1_k);
@@ -213,6 +217,12 @@ door!(9, enter_9, enter_9_2, enter_9_k, exit_9, exit_9_2, exit_9_k);
 door!(10, enter_10, enter_10_2, enter_10_k, exit_10, exit_10_2, exit_10_k);
 door!(11, enter_11, enter_11_2, enter_11_k, exit_11, exit_11_2, exit_11_k);
 door!(12, enter_12, enter_12_2, enter_12_k, exit_12, exit_12_2, exit_12_k);
+door!(13, enter_13, enter_13_2, enter_13_k, exit_13, exit_13_2, exit_13_k);
+door!(14, enter_14, enter_14_2, enter_14_k, exit_14, exit_14_2, exit_14_k);
+door!(15, enter_15, enter_15_2, enter_15_k, exit_15, exit_15_2, exit_15_k);
+door!(16, enter_16, enter_16_2, enter_16_k, exit_16, exit_16_2, exit_16_k);
+door!(17, enter_17, enter_17_2, enter_17_k, exit_17, exit_17_2, exit_17_k);
+door!(18, enter_18, enter_18_2, enter_18_k, exit_18, exit_18_2, exit_18_k);
 
 #[fentry]
 fn section_end(_: FEntryContext) -> i32 {

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    fact::{CGROUP_PATH_BYTES, SOURCE_BYTES, TARGET_BYTES},
+    fact::{CGROUP_PATH_BYTES, SOURCE_BYTES, TARGET_BYTES, target},
     hook,
 };
 
@@ -18,19 +18,27 @@ const OPEN_CALLS: u32 = 8192;
 const DIRTY_NAMESPACES: u32 = 256;
 
 /// A system call that has begun on a thread.
+///
+/// What is 0 at its beginning stands between what is not: a longer run of zeros would be set by a loop, byte by byte.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Call {
     /// `CLOCK_BOOTTIME` in nanoseconds.
     pub(crate) start_ns: u64,
+    /// The mount that is to change, where no hook inside its section tells which: `struct mount *`, or 0.
+    pub(crate) subject: u64,
     /// Its flags.
     pub(crate) flags: u64,
+    /// The root that `pivot_root(2)` replaces: `struct mount *`, or 0.
+    pub(crate) old_root: u64,
     /// `struct pt_regs` of the caller.
     pub(crate) registers: u64,
     /// `mnt_id` of the mount that an unmount is to take away.
     pub(crate) target_id: u32,
     /// Facts of its sections so far, those included that found no room.
     pub(crate) facts: u32,
+    /// The hooks that have seen it, by [`crate::turn::bit`].
+    pub(crate) seen: u64,
     /// Sections of it that the agent can read.
     pub(crate) delivered: u32,
     /// Which system call.
@@ -39,8 +47,27 @@ pub(crate) struct Call {
     pub(crate) target: u32,
     /// Sections of it that changed something, those included that the agent cannot read.
     pub(crate) sections: u32,
-    /// The hooks that have seen it, by [`crate::turn::bit`].
-    pub(crate) seen: u64,
+}
+
+impl Call {
+    /// A call of which nothing is known but the system call and that `hook` has seen it.
+    #[inline(always)]
+    pub(crate) const fn new(syscall: u32, hook: u32) -> Self {
+        Self {
+            start_ns: 0,
+            flags: 0,
+            registers: 0,
+            subject: 0,
+            old_root: 0,
+            target_id: 0,
+            facts: 0,
+            delivered: 0,
+            syscall,
+            target: target::NONE,
+            sections: 0,
+            seen: crate::turn::bit(hook),
+        }
+    }
 }
 
 /// The one section that can be open: all who use it hold the namespace semaphore for writing.
@@ -55,6 +82,8 @@ pub(crate) struct Section {
     pub(crate) lost: u32,
     /// Root of the tree whose mounts enter a namespace just now, `struct mount *`; 0 between two trees.
     pub(crate) entering: u64,
+    /// How trees went since, see `fact::how`.
+    pub(crate) how: u64,
 }
 
 /// Whose arguments were saved.
@@ -87,10 +116,15 @@ pub(crate) mod slot {
     pub(crate) const TABLES: u32 = 0;
     pub(crate) const MOUNT_TARGET: u32 = 1;
     pub(crate) const UMOUNT_KEPT: u32 = 2;
-    /// The doors of fsmount(2) and `open_tree(2)`, by their number.
-    pub(crate) const FIRST_DETACHED: u32 = 3;
+    pub(crate) const MOVE_TARGET: u32 = 3;
+    pub(crate) const PIVOT_TARGET: u32 = 4;
+    /// The doors of `fsmount(2)`, `open_tree(2)`, `open_tree_attr(2)` and `mount_setattr(2)`, two each.
+    pub(crate) const FSMOUNT: u32 = 5;
+    pub(crate) const OPEN_TREE: u32 = 7;
+    pub(crate) const OPEN_TREE_ATTR: u32 = 9;
+    pub(crate) const MOUNT_SETATTR: u32 = 11;
     /// How far behind the slot of a first program that of the second one is: all but the tables' have two.
-    pub(crate) const SECONDS: u32 = FIRST_DETACHED + 3;
+    pub(crate) const SECONDS: u32 = 12;
     pub(crate) const COUNT: u32 = 1 + 2 * SECONDS;
 }
 

@@ -3,14 +3,14 @@
 use tracer_common::fact::{ABSENT, FSTYPE_BYTES, MountFact, SOURCE_BYTES, Walk, walk as walk_status};
 
 use crate::{
-    emit::namespace_id,
+    emit::{is_anonymous, namespace_id},
     globals::{
-        DENTRY_INODE, INODE_MODE, INODE_RDEV, MOUNT_DEVNAME, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_MASTER,
-        MOUNT_PARENT, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, SB_DEV, SB_TYPE, TYPE_NAME, VFSMOUNT_FLAGS,
-        VFSMOUNT_ROOT, VFSMOUNT_SB,
+        DENTRY_INODE, FS_ROOT, INODE_MODE, INODE_RDEV, MOUNT_DEVNAME, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE,
+        MOUNT_MASTER, MOUNT_MOUNTPOINT, MOUNT_PARENT, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, PATH_MNT, SB_DEV,
+        SB_TYPE, TASK_FS, TYPE_NAME, VFSMOUNT_FLAGS, VFSMOUNT_ROOT, VFSMOUNT_SB,
     },
     maps::{SCRATCH_MASK, Scratch},
-    read::{member, pointer, string},
+    read::{current, member, pointer, string},
     walk::walk,
 };
 
@@ -26,6 +26,24 @@ pub(crate) struct Place {
     pub(crate) namespace: u64,
     /// Where the path begins: `struct dentry *` on this `struct mount *`; `None` for one that has no path to walk.
     pub(crate) walk_from: Option<(u64, u64)>,
+}
+
+/// Where a mount of a namespace stands, to begin a walk; `None` where no process can be in the namespace.
+#[inline(always)]
+pub(crate) fn stands_at(mount: u64, namespace: u64) -> Option<(u64, u64)> {
+    (!is_anonymous(namespace)).then(|| (pointer(mount, &MOUNT_PARENT), pointer(mount, &MOUNT_MOUNTPOINT)))
+}
+
+/// The mount that a `struct path` leads to.
+#[inline(always)]
+pub(crate) fn mount_of(path: u64) -> u64 {
+    pointer(path, &PATH_MNT).wrapping_sub(u64::from(MOUNT_VFSMOUNT.load()))
+}
+
+/// The mount that the running thread has for its root.
+#[inline(always)]
+pub(crate) fn own_root() -> u64 {
+    mount_of(pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_ROOT.load())))
 }
 
 /// Fills the mount of the [`MountFact`] in scratch slot `number`; how many bytes the record has.

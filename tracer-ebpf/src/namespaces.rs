@@ -2,24 +2,34 @@
 //! user_namespace *user_ns, struct fs_struct *new_fs)`, called by clone(2), clone3(2), unshare(2) and setns(2) when they
 //! have namespaces to make.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use tracer_common::{
-    fact::{Actor, COMM_BYTES, NamespaceFact, kind, syscall, target},
+    fact::{ABSENT, Actor, COMM_BYTES, NamespaceFact, kind, syscall},
     hook,
 };
 
 use crate::{
     context::{Entry, Exit},
     emit::{Wake, actor, call, header, lost, namespace_id, send},
-    globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM},
+    globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_ORIG_AX, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
     maps::{CALLS, Call, OPEN},
-    read::member,
+    read::{current, member, pointer, read},
     tables::mounts_in,
-    turn::{Turn, bit},
+    turn::Turn,
 };
 
 /// `CLONE_NEWNS` of `uapi/linux/sched.h`: without it the old namespace is returned.
 const CLONE_NEWNS: u64 = 0x0002_0000;
+/// Numbers of `asm/unistd_64.h`, and of `asm/unistd_32.h` where they differ. No two of them stand for another call of these in
+/// the other table.
+const CLONE: u64 = 56;
+const CLONE_32: u64 = 120;
+const CLONE3: u64 = 435;
+const UNSHARE: u64 = 272;
+const UNSHARE_32: u64 = 310;
+/// `THREAD_SIZE` of x86-64, and the size of `struct pt_regs` there.
+const STACK_BYTES: u64 = 16 << 10;
+const REGISTERS_BYTES: u64 = 168;
 /// `MAX_ERRNO` of `linux/err.h`: a pointer this near to the end is an error.
 const MAX_ERRNO: u64 = 4095;
 
@@ -29,18 +39,7 @@ pub(crate) fn copy_begins(context: &impl Entry, turn: Turn) {
     if context.argument(0) & CLONE_NEWNS == 0 || !turn.has_work(hook::NAMESPACE_COPY, is_copying()) {
         return;
     }
-    let mark = Call {
-        start_ns: 0,
-        flags: 0,
-        registers: 0,
-        target_id: 0,
-        facts: 0,
-        delivered: 0,
-        syscall: syscall::COPY_NAMESPACE,
-        target: target::NONE,
-        sections: 0,
-        seen: bit(hook::NAMESPACE_COPY),
-    };
+    let mark = Call::new(syscall::COPY_NAMESPACE, hook::NAMESPACE_COPY);
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), mark, 0);
 }
 
@@ -65,7 +64,7 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
         inum: member(made, &NS_INUM),
         from_inum: member(from, &NS_INUM),
         mounts: mounts_in(made),
-        reserved: 0,
+        syscall: calling(),
         actor: Actor { cgroup_id: 0, ns_id: 0, ns_inum: 0, uid: 0, comm: [0; COMM_BYTES] },
     };
     actor(&raw mut fact.actor);
@@ -73,6 +72,29 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
     // SAFETY: the record is a whole one on the stack.
     if !unsafe { send(&CALLS, hook::NAMESPACE_MADE, (&raw mut fact).cast(), bytes, 0, Wake::Yes) } {
         lost();
+    }
+}
+
+/// The system call that this thread is in, of those that make namespaces; 0 for any other.
+#[inline(always)]
+fn calling() -> u32 {
+    match read::<u64>(registers().wrapping_add(u64::from(REGISTERS_ORIG_AX.load()))) {
+        CLONE | CLONE_32 => syscall::CLONE,
+        CLONE3 => syscall::CLONE3,
+        UNSHARE | UNSHARE_32 => syscall::UNSHARE,
+        _ => 0,
+    }
+}
+
+/// Where this thread's registers were kept when it entered the kernel: at the end of its stack. Since how far before the end
+/// differs, a helper says it.
+#[inline(always)]
+fn registers() -> u64 {
+    if TASK_PT_REGS_ARGUMENTS.load() == ABSENT {
+        pointer(current(), &TASK_STACK) + STACK_BYTES - REGISTERS_BYTES
+    } else {
+        // SAFETY: the running thread is alive.
+        unsafe { generated::bpf_task_pt_regs(generated::bpf_get_current_task_btf()) as u64 }
     }
 }
 

@@ -33,6 +33,13 @@ pub(crate) fn pointer(object: u64, offset: &Global<u32>) -> u64 {
     member(object, offset)
 }
 
+/// The running thread's `struct task_struct *`.
+#[inline(always)]
+pub(crate) fn current() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { generated::bpf_get_current_task() }
+}
+
 /// Copies a NUL-ended string of at most `limit` bytes to `to`; how many bytes it took, NUL included, 0 when unreadable.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 //! machine.
 
 use tracer_common::{
-    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, MountFact, NamespaceFact, SectionEnd, kind, syscall},
+    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, MountFact, NamespaceFact, SectionEnd, how, kind, syscall},
     hook,
     hook::reason,
 };
@@ -10,20 +10,21 @@ use tracer_common::{
 use crate::{
     context::{Entry, Exit},
     emit::{
-        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, lost, namespace_id, section,
+        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, lost, namespace_id, section,
         section_number, send,
     },
     globals::{
-        ATTACH_RECURSIVE_MNT_ARGUMENTS, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST, MOUNT_MOUNTPOINT, MOUNT_NS,
-        MOUNT_PARENT, NS_INUM, NS_IS_ANON, NS_MOUNTS, NS_NR_MOUNTS, NS_ROOT,
+        ATTACH_RECURSIVE_MNT_ARGUMENTS, MAKE_VISIBLE_ARGUMENTS, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST,
+        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, NS_INUM, NS_MOUNTS, NS_NR_MOUNTS, NS_ROOT, TASK_MM,
     },
     maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
-    mount::{Place, fill},
-    read::{member, pointer, read},
+    mount::{Place, fill, own_root, stands_at},
+    read::{current, member, pointer, read},
+    tree::{self, next_mount},
 };
 
-/// Mounts of one list that a program may walk: the length that the verifier is asked to follow.
-const MAX_LIST: u32 = 1024;
+/// Mounts of one list or tree that a program may walk: the length that the verifier is asked to follow.
+pub(crate) const MAX_LIST: u32 = 1024;
 /// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
 const MOVING: u64 = 1;
 
@@ -145,39 +146,73 @@ pub(crate) fn propagation_changed(context: &impl Exit) {
     }
 }
 
-/// `static void umount_tree(struct mount *mnt, enum umount_tree_flags how)`: with no flags and from the root of a
-/// namespace, the namespace ends (`put_mnt_ns`).
+/// `static void umount_tree(struct mount *mnt, enum umount_tree_flags how)`: a tree goes. What propagates has a list of its
+/// own; the rest is told here. With no flags and from the root of a namespace, the namespace ends (`put_mnt_ns`).
 #[inline(always)]
-pub(crate) fn namespace_ends(context: &impl Entry) {
-    let subject = context.argument(0);
-    if context.argument(1) as u32 != 0 {
-        return;
-    }
+pub(crate) fn tree_goes(context: &impl Entry) {
+    let (subject, asked) = (context.argument(0), context.argument(1) as u32);
     let namespace = pointer(subject, &MOUNT_NS);
-    if namespace == 0 || is_anonymous(namespace) || pointer(namespace, &NS_ROOT) != subject {
+    // A copy that is thrown away was in none.
+    if namespace == 0 {
         return;
     }
+    let detached = is_anonymous(namespace);
+    let ends = asked == 0 && !detached && pointer(namespace, &NS_ROOT) == subject;
+    let mut went = asked;
+    if detached {
+        went |= how::DETACHED;
+    }
+    if ends {
+        went |= how::NAMESPACE;
+    }
+    if pointer(current(), &TASK_MM) == 0 {
+        went |= how::KERNEL_THREAD;
+    }
+    if let Some(section) = section() {
+        // SAFETY: a map value; who is here holds the namespace semaphore.
+        unsafe { (*section).how |= u64::from(went) };
+    }
+    if ends {
+        namespace_ends(namespace);
+    } else if asked & how::PROPAGATE == 0 {
+        let mut at = subject;
+        for _ in 0..MAX_LIST {
+            mount_fact(hook::TREE_GOES << 16 | u32::from(kind::DETACH), at, namespace);
+            at = next_mount(at, subject);
+            if at == tree::END {
+                return;
+            }
+        }
+        cut(hook::TREE_GOES);
+    }
+}
+
+#[inline(always)]
+fn namespace_ends(namespace: u64) {
     let mut fact = NamespaceFact {
-        header: header(kind::NAMESPACE_END, hook::NAMESPACE_END, call_start(), section_number()),
+        header: header(kind::NAMESPACE_END, hook::TREE_GOES, call_start(), section_number()),
         id: namespace_id(namespace),
         from_id: 0,
         inum: member(namespace, &NS_INUM),
         from_inum: 0,
         mounts: mounts_in(namespace),
-        reserved: 0,
+        syscall: 0,
         actor: Actor { cgroup_id: 0, ns_id: 0, ns_inum: 0, uid: 0, comm: [0; COMM_BYTES] },
     };
     let bytes = size_of::<NamespaceFact>();
     // SAFETY: the record is a whole one on the stack.
-    count(unsafe { send(&TABLES, hook::NAMESPACE_END, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) });
+    count(unsafe { send(&TABLES, hook::TREE_GOES, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) });
 }
 
 /// `static void namespace_unlock(void)`
 #[inline(always)]
 pub(crate) fn section_ends() {
     let (Some(slot), Some(open)) = (SCRATCH.get_ptr_mut(slot::TABLES), section()) else { return };
+    changed_by_call();
     // SAFETY: a map value; who is here holds the namespace semaphore.
     let (facts, missing) = unsafe { ((*open).facts, (*open).lost) };
+    // SAFETY: as above.
+    let went = unsafe { core::mem::take(&mut (*open).how) };
     if facts == 0 && missing == 0 {
         return;
     }
@@ -191,6 +226,8 @@ pub(crate) fn section_ends() {
         (*end).flags = call.map_or(0, |call| (*call).flags);
         (*end).syscall = call.map_or(0, |call| (*call).syscall);
         (*end).target_id = call.map_or(0, |call| (*call).target_id);
+        (*end).how = went as u32;
+        (*end).reserved = 0;
         actor(&raw mut (*end).actor);
         // The end of the call wakes the agent.
         let wake = if call.is_some() { Wake::No } else { Wake::Yes };
@@ -210,6 +247,31 @@ pub(crate) fn section_ends() {
     }
 }
 
+/// What the open call changed in this section where no hook inside it tells: `MOVE_MOUNT_SET_GROUP`, and up to 6.16
+/// `pivot_root(2)`. The call holds both mounts.
+#[inline(always)]
+fn changed_by_call() {
+    let Some(call) = call() else { return };
+    // SAFETY: a map value; only this thread writes it.
+    let (syscall, subject, old_root) = unsafe { ((*call).syscall, (*call).subject, (*call).old_root) };
+    if subject == 0 {
+        return;
+    }
+    if syscall == syscall::MOVE_MOUNT {
+        // It was private before.
+        if member::<u32>(subject, &MOUNT_GROUP) != 0 || pointer(subject, &MOUNT_MASTER) != 0 {
+            mount_fact(hook::MOVE_TARGET << 16 | u32::from(kind::CHANGE), subject, 0);
+        }
+    } else if syscall == syscall::PIVOT_ROOT
+        && MAKE_VISIBLE_ARGUMENTS.load() == ABSENT
+        && old_root != subject
+        && own_root() == subject
+    {
+        mount_fact(hook::PIVOT_TARGET << 16 | u32::from(kind::MOVE), old_root, 0);
+        mount_fact(hook::PIVOT_TARGET << 16 | u32::from(kind::MOVE), subject, 0);
+    }
+}
+
 /// Sends a [`MountFact`] of the open section and counts it there; what stands behind the mount in its `mnt_list`.
 /// `namespace` 0 is the one that the mount itself knows.
 ///
@@ -222,9 +284,9 @@ pub(crate) extern "C" fn mount_fact(hook_and_kind: u32, subject: u64, namespace:
     let namespace = if namespace == 0 { pointer(subject, &MOUNT_NS) } else { namespace };
     // SAFETY: the slot is longer than the fixed part; who is here holds the namespace semaphore.
     unsafe { (*slot.cast::<MountFact>()).header = header(kind, hook, call_start(), section_number()) };
-    let walk_from = (pointer(subject, &MOUNT_PARENT), pointer(subject, &MOUNT_MOUNTPOINT));
     let bytes =
-        fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from: Some(walk_from) }) & SCRATCH_MASK;
+        fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from: stands_at(subject, namespace) })
+            & SCRATCH_MASK;
     // SAFETY: the slot is longer than the mask.
     let sent = unsafe { send(&TABLES, hook, slot.cast(), bytes, fact_reserve(), Wake::No) };
     count(sent);
@@ -258,12 +320,6 @@ fn cut(hook: u32) {
     count(false);
     dropped(hook, reason::LIST_TOO_LONG);
     dirty(None);
-}
-
-/// Whether no process can be in it: up to 6.17 its `seq`, on 6.18 its id is 0, from 7.0 on a member says it.
-#[inline(always)]
-fn is_anonymous(namespace: u64) -> bool {
-    if NS_IS_ANON.load() == ABSENT { namespace_id(namespace) == 0 } else { member::<u8>(namespace, &NS_IS_ANON) != 0 }
 }
 
 /// Whether the mounts that this thread adds are those of a namespace or a detached tree that is being made.

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use tracer_common::fact::MAKES_NAMESPACE;
 
 use crate::operation::{
-    Asked, CallEnd, CallId, Claimed, Effect, EffectKind, Mount, MountKey, Op, Operation, Role, Section, SectionFact,
-    Syscall,
+    Asked, CallEnd, CallId, Cause, Claimed, Effect, EffectKind, Found, Mount, MountKey, Op, Operation, Role, Section,
+    SectionFact, Syscall,
 };
 
 /// How long a section waits for the end of its call: longer than any call that has already changed a table takes.
@@ -18,8 +18,8 @@ pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
 /// called `mount`.
 const MAX_DETACHED: usize = 4096;
 
-/// Mounts that calls are about, remembered until the call's end: far more than threads mount at once. The end of some may
-/// have been lost, so that beyond this all are forgotten.
+/// Calls whose mounts are remembered until their end: far more than threads mount at once. The end of some may have been
+/// lost, so that beyond this all are forgotten.
 const MAX_TARGETS: usize = 4096;
 
 /// Flags of mount(2) in `sys/mount.h`.
@@ -33,6 +33,9 @@ mod ms {
 
 /// `MOVE_MOUNT_SET_GROUP` of `uapi/linux/mount.h`: nothing moves, a peer group is joined.
 const MOVE_MOUNT_SET_GROUP: u64 = 0x100;
+
+/// `OPEN_TREE_CLONE` of `uapi/linux/mount.h`.
+const OPEN_TREE_CLONE: u64 = 1;
 
 /// `MNT_SHRINKABLE` of `linux/mount.h`: the kernel sets it on what it mounts by itself (`finish_automount`).
 const MNT_SHRINKABLE: u32 = 0x100;
@@ -54,7 +57,7 @@ pub struct Assemble {
     /// The sections of open calls, by thread: a thread is in one call at a time.
     open: HashMap<u64, (CallId, Vec<Section>)>,
     /// The mounts that open calls are about, by thread.
-    targets: HashMap<u64, (CallId, Box<Mount>)>,
+    targets: HashMap<u64, (CallId, Vec<Mount>)>,
     /// How detached mounts came to be, until they enter a namespace.
     detached: HashMap<MountKey, Op>,
 }
@@ -69,44 +72,61 @@ impl Assemble {
         assembled
     }
 
-    /// The mount that a call is about was found.
-    pub fn target(&mut self, call: CallId, mount: Box<Mount>) {
+    /// A mount that a call is about was found.
+    pub fn target(&mut self, call: CallId, mount: Mount) {
         if self.targets.len() >= MAX_TARGETS {
             self.targets.clear();
         }
-        self.targets.insert(call.thread, (call, mount));
+        let known = self.targets.entry(call.thread).or_insert_with(|| (call, Vec::new()));
+        if known.0 != call {
+            *known = (call, Vec::new());
+        }
+        known.1.push(mount);
     }
 
     /// A call has ended.
     pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
         let mut assembled = self.missed(end.id);
         let sections = self.open.remove(&end.id.thread).map(|(_, sections)| sections).unwrap_or_default();
-        let target = self.targets.remove(&end.id.thread).filter(|(call, _)| *call == end.id).map(|(_, mount)| *mount);
+        let found = self.targets.remove(&end.id.thread).filter(|(call, _)| *call == end.id);
+        let targets = found.map(|(_, mounts)| mounts).unwrap_or_default();
         let asked = Asked { syscall: end.syscall, flags: end.claimed.flags, target_id: end.target_id };
         let mut operation = self.operation(&sections, asked, &end.claimed);
         if end.errno == 0 {
-            self.succeeded(&mut operation, target.as_ref());
+            self.succeeded(&mut operation, &targets);
         }
-        operation.complete &= target.is_some() || !end.has_target;
+        operation.complete &= match end.found {
+            Found::None => true,
+            Found::Some => !targets.is_empty(),
+            Found::Lost => false,
+        };
         // One whose end was lost may have changed anything.
         operation.complete &= sections.len() >= end.sections as usize;
         operation.actor = Some(end.actor.clone());
         operation.end_ns = end.end_ns;
+        // Where sections say what changed, what the kernel found before says nothing more.
+        let changed = facts(&sections).any(|fact| matches!(fact, SectionFact::Mount(..)));
+        let target = targets.into_iter().next().filter(|_| !changed);
         operation.call = Some(CallEnd { target, ..end });
         assembled.push(Assembled::Operation(Box::new(operation)));
         assembled
     }
 
-    /// What a call did to the mount that it is about, where no section says it.
-    fn succeeded(&mut self, operation: &mut Operation, target: Option<&Mount>) {
-        match (operation.op, target) {
-            (Op::Remount, Some(mount)) => {
-                let kind = EffectKind::Change;
-                operation.effects =
-                    Some(vec![Effect { kind, propagated: Some(false), section: None, mount: mount.clone() }]);
+    /// What a call did to the mounts that it is about, where no section says it.
+    fn succeeded(&mut self, operation: &mut Operation, targets: &[Mount]) {
+        let Some(first) = targets.first() else { return };
+        let changed = |mount: &Mount| Effect {
+            kind: EffectKind::Change,
+            propagated: Some(false),
+            section: None,
+            mount: mount.clone(),
+        };
+        match operation.op {
+            Op::Remount | Op::Setattr if operation.effects.is_none() => {
+                operation.effects = Some(targets.iter().map(changed).collect());
             }
-            (Op::Fsmount, Some(mount)) => self.made_detached(mount, Op::Mount),
-            (Op::DetachedCopy, Some(mount)) => self.made_detached(mount, Op::Bind),
+            Op::Fsmount => self.made_detached(first, Op::Mount),
+            Op::DetachedCopy => self.made_detached(first, Op::Bind),
             _ => {}
         }
     }
@@ -167,8 +187,11 @@ impl Assemble {
                 Operation { namespace: Some(change), effects: None, ..shown(sections, Op::NamespaceDestroyed, None) };
             return Assembled::Operation(Box::new(operation));
         }
+        self.forget_detached(sections);
         let op = if facts(sections).any(is_automount) {
             Op::Automount
+        } else if sections.iter().any(|section| section.cause == Some(Cause::Expiry)) {
+            Op::Expired
         } else if has(sections, Role::Detach) {
             Op::Umount
         } else if has(sections, Role::Move) {
@@ -183,13 +206,27 @@ impl Assemble {
         Assembled::Operation(Box::new(shown(sections, op, None)))
     }
 
+    /// What was never attached and is gone will not be attached.
+    fn forget_detached(&mut self, sections: &[Section]) {
+        for fact in facts(sections) {
+            if let SectionFact::Mount(Role::Detach, mount) = fact {
+                self.detached.remove(&mount.key());
+            }
+        }
+    }
+
     /// The operation that a call was asked for, with what its sections show and without its end.
     fn operation(&mut self, sections: &[Section], asked: Asked, claimed: &Claimed) -> Operation {
         let op = self.op_of(sections, asked, claimed);
         let shown = shown(sections, op, (op == Op::Umount).then_some(asked.target_id));
-        // Attributes that mount_setattr(2) sets are not traced yet; a remount's effect is its target.
-        let traced = !matches!(op, Op::Remount | Op::Setattr | Op::NamespaceCreated) && !sets_group(asked);
-        Operation { effects: shown.effects.filter(|_| traced), ..shown }
+        // The effects of the first two are their targets, where the kernel says these; where propagation changes too, the
+        // sections say them.
+        let traced = match op {
+            Op::Remount | Op::Setattr => has(sections, Role::Change),
+            Op::NamespaceCreated => false,
+            _ => true,
+        };
+        Operation { effects: shown.effects.filter(|_| traced), cause: Some(Cause::Syscall), ..shown }
     }
 
     /// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
@@ -202,11 +239,17 @@ impl Assemble {
             Syscall::Mount if has(ms::PROPAGATION) => Op::Propagation,
             Syscall::Mount if has(ms::MOVE) => Op::Move,
             Syscall::Mount => Op::Mount,
-            Syscall::MoveMount if sets_group(asked) => Op::Propagation,
+            Syscall::MoveMount if has(MOVE_MOUNT_SET_GROUP) => Op::SetGroup,
             Syscall::MoveMount => self.attached(sections).unwrap_or(Op::Move),
-            Syscall::Fsmount | Syscall::OpenTree if has(MAKES_NAMESPACE) => Op::NamespaceCreated,
+            Syscall::Clone | Syscall::Clone3 | Syscall::Unshare => Op::NamespaceCreated,
+            Syscall::Fsmount | Syscall::OpenTree | Syscall::OpenTreeAttr if has(MAKES_NAMESPACE) => {
+                Op::NamespaceCreated
+            }
             Syscall::Fsmount => Op::Fsmount,
-            Syscall::OpenTree => Op::DetachedCopy,
+            Syscall::OpenTreeAttr if !has(OPEN_TREE_CLONE) => Op::Setattr,
+            Syscall::OpenTree | Syscall::OpenTreeAttr => Op::DetachedCopy,
+            Syscall::PivotRoot => Op::PivotRoot,
+            Syscall::Fsconfig => Op::Reconfigure,
             Syscall::MountSetattr if claimed.propagation != 0 && claimed.attributes | claimed.cleared == 0 => {
                 Op::Propagation
             }
@@ -242,10 +285,6 @@ fn call_of(section: &Section) -> Option<CallId> {
     section.call.or_else(unseen)
 }
 
-fn sets_group(asked: Asked) -> bool {
-    asked.syscall == Syscall::MoveMount && asked.flags & MOVE_MOUNT_SET_GROUP != 0
-}
-
 fn facts(sections: &[Section]) -> impl Iterator<Item = &SectionFact> {
     sections.iter().flat_map(|section| &section.facts)
 }
@@ -262,6 +301,7 @@ fn is_automount(fact: &SectionFact) -> bool {
 fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
     Operation {
         actor: sections.iter().find_map(|section| section.actor.clone()),
+        cause: sections.iter().find_map(|section| section.cause),
         effects: Some(effects(sections, unmounted)),
         complete: sections.iter().all(|section| section.complete),
         ..Operation::bare(op, sections.last().map_or(0, |last| last.end_ns))
@@ -290,6 +330,7 @@ fn section_effects(section: &Section) -> Vec<Effect> {
             _ => None,
         })
         .collect();
+    let alone = matches!(section.cause, Some(Cause::Rmdir | Cause::LastClose));
     let mut entered: HashMap<u32, bool> = HashMap::new();
     let mut effects = Vec::new();
     for fact in &section.facts {
@@ -303,7 +344,8 @@ fn section_effects(section: &Section) -> Vec<Effect> {
             }
             Role::Move => (EffectKind::Move, Some(false)),
             Role::Change => (EffectKind::Change, Some(false)),
-            Role::Detach => (EffectKind::Detach, None),
+            // What goes with its place or its last descriptor goes by itself, wherever else it is too.
+            Role::Detach => (EffectKind::Detach, alone.then_some(false)),
         };
         effects.push(Effect { kind, propagated, section: Some(section.number), mount: (**mount).clone() });
     }

@@ -2,18 +2,20 @@
 
 use thiserror::Error;
 use tracer_common::fact::{
-    self, Cgroup, CopyFact, Header, MountFact, NamespaceFact, SectionEnd, Walk, kind, syscall, target, walk,
+    self, Cgroup, CopyFact, Header, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
 };
 use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
     operation::{
-        Actor, Asked, CallEnd, CallId, Claimed, Mount, MountKey, Namespace, NamespaceChange, PathGap, Role,
-        SectionFact, Syscall, Walked,
+        Actor, Asked, CallEnd, CallId, Cause, Claimed, Found, Mount, MountKey, Namespace, NamespaceChange, PathGap,
+        Role, SectionFact, Superblock, Syscall, Walked,
     },
 };
 
+/// What `mark_mounts_for_expiry` of `fs/namespace.c` calls `umount_tree` with.
+const EXPIRY: u32 = how::PROPAGATE | how::SYNC;
 /// `MNT_UNBINDABLE` of `linux/mount.h`, up to 6.16 in `mnt_flags`.
 const MNT_UNBINDABLE: u32 = 0x2000;
 /// `T_UNBINDABLE` of `fs/mount.h`, from 6.17 in `mnt_t_flags`.
@@ -64,6 +66,8 @@ pub enum Fact {
         lost: u32,
         /// What its call was asked for.
         asked: Option<Asked>,
+        /// What brought it about.
+        cause: Option<Cause>,
     },
     /// The mount that a call is about, which has not ended yet.
     Target(CallId, Box<Mount>),
@@ -110,6 +114,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
                 namespace: Namespace { inum: fact.inum, id: fact.id },
                 copied_from: namespace(fact.from_inum, fact.from_id),
                 mounts: fact.mounts,
+                made_by: maker(fact.syscall),
             };
             if header.kind == kind::NAMESPACE_END {
                 return Ok(Fact::Section(tag(&header), SectionFact::NamespaceEnd(change)));
@@ -124,7 +129,8 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
                 0 | syscall::COPY_NAMESPACE => None,
                 number => Some(Asked { syscall: call(number)?, flags: end.flags, target_id: end.target_id }),
             };
-            Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost, asked })
+            let cause = if asked.is_some() { Some(Cause::Syscall) } else { cause(end.how) };
+            Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost, asked, cause })
         }
         kind::CALL_END => call_end(record),
         kind::CGROUP_MKDIR | kind::CGROUP_RMDIR => {
@@ -156,26 +162,46 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
     let mut tail = Tail(tail);
     let source = tail.take(end.source_bytes as usize)?;
     let target = tail.take(end.target_bytes as usize)?;
+    let syscall = call(end.syscall)?;
+    let superblock = syscall == Syscall::Fsconfig && end.result == 0;
     Ok(Fact::CallEnd(Box::new(CallEnd {
         id: CallId { thread: end.header.thread, start_ns: end.start_ns },
-        syscall: call(end.syscall)?,
+        syscall,
         errno: if end.result < 0 { end.result.unsigned_abs() } else { 0 },
         end_ns: end.header.boot_ns,
         actor: actor(&end.header, &end.actor),
         claimed: Claimed {
             source: text(source),
             target: text(target),
-            fstype: text(&end.fstype),
+            fstype: text(&end.fstype).filter(|_| syscall != Syscall::Fsconfig),
             flags: end.flags,
             attributes: end.attributes,
             cleared: end.cleared,
             propagation: end.propagation,
         },
         target_id: end.target_id,
-        has_target: end.target != target::NONE,
+        found: match end.target {
+            target::NONE => Found::None,
+            target::SENT => Found::Some,
+            _ => Found::Lost,
+        },
         sections: end.sections,
         target: None,
+        superblock: superblock
+            .then(|| Superblock { dev: Dev::from_kernel(end.dev), fstype: until_nul(&end.fstype).to_vec() }),
     })))
+}
+
+/// Why a section without a call let trees go: by the flags of `umount_tree`, whose callers each have their own.
+fn cause(how: u32) -> Option<Cause> {
+    let has = |flag| how & flag != 0;
+    match how & (how::SYNC | how::PROPAGATE | how::CONNECTED) {
+        0 if has(how::NAMESPACE) => Some(Cause::NamespaceEnd),
+        how::CONNECTED if has(how::DETACHED) => Some(Cause::LastClose),
+        how::CONNECTED => Some(Cause::Rmdir),
+        EXPIRY if has(how::KERNEL_THREAD) => Some(Cause::Expiry),
+        _ => None,
+    }
 }
 
 fn call(number: u32) -> Result<Syscall, DecodeError> {
@@ -186,7 +212,19 @@ fn call(number: u32) -> Result<Syscall, DecodeError> {
         syscall::FSMOUNT => Ok(Syscall::Fsmount),
         syscall::OPEN_TREE => Ok(Syscall::OpenTree),
         syscall::MOUNT_SETATTR => Ok(Syscall::MountSetattr),
+        syscall::PIVOT_ROOT => Ok(Syscall::PivotRoot),
+        syscall::FSCONFIG => Ok(Syscall::Fsconfig),
+        syscall::OPEN_TREE_ATTR => Ok(Syscall::OpenTreeAttr),
         other => Err(DecodeError::Syscall(other)),
+    }
+}
+
+fn maker(number: u32) -> Option<Syscall> {
+    match number {
+        syscall::CLONE => Some(Syscall::Clone),
+        syscall::CLONE3 => Some(Syscall::Clone3),
+        syscall::UNSHARE => Some(Syscall::Unshare),
+        _ => None,
     }
 }
 

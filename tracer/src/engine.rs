@@ -12,7 +12,7 @@ use crate::{
         order::{Inspected, Order, Ticket, Written},
         policy::Policy,
     },
-    operation::{Gap, Op, Operation},
+    operation::{Cause, Gap, Op, Operation},
     sections::Sections,
 };
 
@@ -146,18 +146,19 @@ impl Engine {
     fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
         let sections = match fact {
             Fact::Section(tag, fact) => self.sections.fact(tag, fact).into_iter().collect(),
-            Fact::SectionEnd { tag, actor, written, lost, asked } => {
-                let (broken, section) = self.sections.end(tag, actor, asked, written, lost);
+            Fact::SectionEnd { tag, actor, written, lost, asked, cause } => {
+                let (broken, section) = self.sections.end(tag, actor, (asked, cause), written, lost);
                 broken.into_iter().chain([section]).collect()
             }
             Fact::CallEnd(end) => return self.assemble.call(*end),
             Fact::Target(call, mount) => {
-                self.assemble.target(call, mount);
+                self.assemble.target(call, *mount);
                 Vec::new()
             }
             Fact::NamespaceMade { actor, boot_ns, change } => {
                 let bare = Operation::bare(Op::NamespaceCreated, boot_ns);
-                let operation = Operation { actor: Some(actor), namespace: Some(change), ..bare };
+                let cause = change.made_by.map(|_| Cause::Syscall);
+                let operation = Operation { actor: Some(actor), cause, namespace: Some(change), ..bare };
                 return vec![Assembled::Operation(Box::new(operation))];
             }
             Fact::Cgroup { .. } => Vec::new(),

@@ -135,6 +135,18 @@ pub enum Syscall {
     OpenTree,
     /// `mount_setattr(2)`.
     MountSetattr,
+    /// `pivot_root(2)`.
+    PivotRoot,
+    /// `fsconfig(2)` with `FSCONFIG_CMD_RECONFIGURE`.
+    Fsconfig,
+    /// `open_tree_attr(2)` with `OPEN_TREE_CLONE` or with attributes.
+    OpenTreeAttr,
+    /// clone(2).
+    Clone,
+    /// clone3(2).
+    Clone3,
+    /// unshare(2).
+    Unshare,
 }
 
 impl Syscall {
@@ -147,6 +159,12 @@ impl Syscall {
             Self::Fsmount => "fsmount",
             Self::OpenTree => "open_tree",
             Self::MountSetattr => "mount_setattr",
+            Self::PivotRoot => "pivot_root",
+            Self::Fsconfig => "fsconfig",
+            Self::OpenTreeAttr => "open_tree_attr",
+            Self::Clone => "clone",
+            Self::Clone3 => "clone3",
+            Self::Unshare => "unshare",
         }
     }
 }
@@ -154,9 +172,9 @@ impl Syscall {
 /// What the caller gave, copied from its own memory: another thread of it may have changed a string meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// What to mount, or from where to move.
+    /// What to mount, or from where to move; the new root.
     pub source: Option<Vec<u8>>,
-    /// Where to.
+    /// Where to; where the old root is to go.
     pub target: Option<Vec<u8>>,
     /// The file system's type.
     pub fstype: Option<Vec<u8>>,
@@ -187,12 +205,62 @@ pub struct CallEnd {
     pub claimed: Claimed,
     /// `mnt_id` of the mount that an unmount was to take away.
     pub target_id: u32,
-    /// Whether the kernel found the mount that the call is about, and no section says it.
-    pub has_target: bool,
+    /// Whether the kernel found mounts that the call is about, and no section says it.
+    pub found: Found,
     /// How many sections of it changed something.
     pub sections: u32,
-    /// That mount; `path` is the caller's path, resolved.
+    /// That mount, where it is one; `path` is the caller's path, resolved.
     pub target: Option<Mount>,
+    /// The file system that was reconfigured.
+    pub superblock: Option<Superblock>,
+}
+
+/// Mounts that a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There are none, or sections say it.
+    None,
+    /// There are.
+    Some,
+    /// There are, and a record about one was lost.
+    Lost,
+}
+
+/// A file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Its device.
+    pub dev: Dev,
+    /// Its type.
+    pub fstype: Vec<u8>,
+}
+
+/// What brought an operation about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A system call that is asked for it.
+    Syscall,
+    /// The mount point was unlinked, removed or renamed, in another namespace.
+    Rmdir,
+    /// The namespace ended.
+    NamespaceEnd,
+    /// Nobody had used it for some time.
+    Expiry,
+    /// The last descriptor of a detached tree was closed.
+    LastClose,
+}
+
+impl Cause {
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Rmdir => "rmdir",
+            Self::NamespaceEnd => "namespace_end",
+            Self::Expiry => "expiry",
+            Self::LastClose => "last_close",
+        }
+    }
 }
 
 /// What kind of operation.
@@ -208,8 +276,14 @@ pub enum Op {
     Move,
     /// Only propagation changed.
     Propagation,
+    /// Options of a file system change, by `fsconfig(2)`.
+    Reconfigure,
     /// Attributes of a mount change, by `mount_setattr(2)`.
     Setattr,
+    /// A mount joins the peer group of another, by `move_mount(2)`.
+    SetGroup,
+    /// Another mount becomes the root, by `pivot_root(2)`.
+    PivotRoot,
     /// A detach.
     Umount,
     /// A new mount that is in no namespace of a process yet.
@@ -222,6 +296,8 @@ pub enum Op {
     NamespaceDestroyed,
     /// The kernel mounted by itself, on a path lookup.
     Automount,
+    /// The kernel unmounted by itself what nobody used.
+    Expired,
     /// Something was lost; what, [`Operation::gap`] says.
     Gap,
 }
@@ -234,13 +310,17 @@ impl Op {
         Self::Remount,
         Self::Move,
         Self::Propagation,
+        Self::Reconfigure,
         Self::Setattr,
+        Self::SetGroup,
+        Self::PivotRoot,
         Self::Umount,
         Self::Fsmount,
         Self::DetachedCopy,
         Self::NamespaceCreated,
         Self::NamespaceDestroyed,
         Self::Automount,
+        Self::Expired,
         Self::Gap,
     ];
 
@@ -252,13 +332,17 @@ impl Op {
             Self::Remount => "remount",
             Self::Move => "move",
             Self::Propagation => "propagation",
+            Self::Reconfigure => "reconfigure",
             Self::Setattr => "setattr",
+            Self::SetGroup => "set_group",
+            Self::PivotRoot => "pivot_root",
             Self::Umount => "umount",
             Self::Fsmount => "fsmount",
             Self::DetachedCopy => "detached_copy",
             Self::NamespaceCreated => "namespace_created",
             Self::NamespaceDestroyed => "namespace_destroyed",
             Self::Automount => "automount",
+            Self::Expired => "expired",
             Self::Gap => "gap",
         }
     }
@@ -300,6 +384,8 @@ pub struct NamespaceChange {
     pub copied_from: Option<Namespace>,
     /// Mounts in it at that time.
     pub mounts: u32,
+    /// The call that made it.
+    pub made_by: Option<Syscall>,
 }
 
 /// What was lost.
@@ -331,6 +417,8 @@ pub struct Operation {
     pub op: Op,
     /// The call, when one caused it and its end was seen.
     pub call: Option<CallEnd>,
+    /// What brought it about; `None` when nobody can say.
+    pub cause: Option<Cause>,
     /// Who acted.
     pub actor: Option<Actor>,
     /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
@@ -348,7 +436,17 @@ pub struct Operation {
 impl Operation {
     /// An operation of which nothing but the kind and the time is known.
     pub fn bare(op: Op, end_ns: u64) -> Self {
-        Self { op, call: None, actor: None, end_ns, effects: None, complete: true, namespace: None, gap: None }
+        Self {
+            op,
+            call: None,
+            cause: None,
+            actor: None,
+            end_ns,
+            effects: None,
+            complete: true,
+            namespace: None,
+            gap: None,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::mem;
 
 use crate::{
     decode::Tag,
-    operation::{Actor, Asked, Section, SectionFact},
+    operation::{Actor, Asked, Cause, Section, SectionFact},
 };
 
 /// Puts sections together.
@@ -36,7 +36,7 @@ impl Sections {
         &mut self,
         tag: Tag,
         actor: Actor,
-        asked: Option<Asked>,
+        (asked, cause): (Option<Asked>, Option<Cause>),
         written: u32,
         lost: u32,
     ) -> (Option<Section>, Section) {
@@ -51,6 +51,7 @@ impl Sections {
             facts,
             complete,
             asked,
+            cause,
         };
         (broken, section)
     }
@@ -67,6 +68,7 @@ impl Sections {
             facts,
             complete: false,
             asked: None,
+            cause: None,
         })
     }
 }
@@ -93,7 +95,7 @@ mod tests {
         let mut sections = Sections::default();
         assert_eq!(sections.fact(tag(1), fact()), None);
         assert_eq!(sections.fact(tag(1), fact()), None);
-        let (broken, section) = sections.end(tag(1), actor(), None, 2, 0);
+        let (broken, section) = sections.end(tag(1), actor(), (None, None), 2, 0);
         assert_eq!(broken, None);
         assert_eq!((section.number, section.facts.len(), section.complete), (1, 2, true));
     }
@@ -102,11 +104,11 @@ mod tests {
     fn a_lost_fact_makes_it_incomplete() {
         let mut sections = Sections::default();
         sections.fact(tag(1), fact());
-        assert!(!sections.end(tag(1), actor(), None, 2, 0).1.complete, "one of two did not come");
+        assert!(!sections.end(tag(1), actor(), (None, None), 2, 0).1.complete, "one of two did not come");
         sections.fact(tag(2), fact());
-        assert!(!sections.end(tag(2), actor(), None, 1, 1).1.complete, "the kernel lost one");
+        assert!(!sections.end(tag(2), actor(), (None, None), 1, 1).1.complete, "the kernel lost one");
         sections.fact(tag(3), fact());
-        assert!(sections.end(tag(3), actor(), None, 1, 0).1.complete);
+        assert!(sections.end(tag(3), actor(), (None, None), 1, 0).1.complete);
     }
 
     #[test]
@@ -115,7 +117,7 @@ mod tests {
         sections.fact(tag(1), fact());
         let broken = sections.fact(tag(2), fact()).expect("section 1 is over");
         assert_eq!((broken.number, broken.complete, broken.actor), (1, false, None));
-        let (broken, section) = sections.end(tag(4), actor(), None, 0, 2);
+        let (broken, section) = sections.end(tag(4), actor(), (None, None), 0, 2);
         assert_eq!(broken.map(|section| section.number), Some(2));
         assert_eq!((section.number, section.complete), (4, false));
     }

@@ -27,6 +27,8 @@ mod guest {
     pub(crate) mod detached;
     pub(crate) mod failures;
     pub(crate) mod flags;
+    pub(crate) mod gone;
+    pub(crate) mod groups;
     pub(crate) mod limits;
     pub(crate) mod links;
     pub(crate) mod loss;
@@ -37,11 +39,13 @@ mod guest {
     pub(crate) mod namespaces;
     pub(crate) mod operations;
     pub(crate) mod order;
+    pub(crate) mod pivots;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod refusals;
     pub(crate) mod reloads;
     pub(crate) mod secrets;
+    pub(crate) mod superblocks;
     pub(crate) mod terminal;
     pub(crate) mod trees;
 
@@ -62,9 +66,9 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, matches, missing,
-    moves, names, namespaces, operations, order, policies, program, propagation, refusals, reloads, secrets, terminal,
-    trees, trial,
+    actor, burst, callers32, changes, check, detached, failures, flags, gone, ground, groups, limits, links, loss,
+    matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation, refusals,
+    reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -87,6 +91,10 @@ fn main() -> ExitCode {
         missing::trials(),
         callers32::trials(),
         propagation::trials(),
+        gone::trials(),
+        groups::trials(),
+        pivots::trials(),
+        superblocks::trials(),
         names::trials(),
         terminal::trials(),
         secrets::trials(),

@@ -18,9 +18,10 @@ fn call(syscall: Syscall, flags: u64, errno: u32) -> CallEnd {
         actor: actor(),
         claimed: Claimed { flags, ..Claimed::default() },
         target_id: 1,
-        has_target: false,
+        found: Found::None,
         sections: 0,
         target: None,
+        superblock: None,
     }
 }
 
@@ -29,7 +30,7 @@ fn of(role: Role, mount: Mount) -> SectionFact {
 }
 
 fn section(call: Option<CallId>, facts: Vec<SectionFact>) -> Section {
-    Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true, asked: None }
+    Section { number: 1, call, actor: Some(actor()), end_ns: 50, facts, complete: true, asked: None, cause: None }
 }
 
 /// The only operation.
@@ -76,8 +77,8 @@ fn a_detached_mount_that_is_attached_is_what_it_was_made_as() {
     for (maker, made, becomes) in
         [(Syscall::Fsmount, Op::Fsmount, Op::Mount), (Syscall::OpenTree, Op::DetachedCopy, Op::Bind)]
     {
-        assemble.target(ID, Box::new(mount(7)));
-        let end = CallEnd { has_target: true, ..call(maker, 1, 0) };
+        assemble.target(ID, mount(7));
+        let end = CallEnd { found: Found::Some, ..call(maker, 1, 0) };
         let making = operation(assemble.call(end));
         assert_eq!((making.op, making.complete), (made, true));
         assert_eq!(making.call.unwrap().target.unwrap().id, 7);
@@ -95,7 +96,7 @@ fn a_detached_mount_that_is_attached_is_what_it_was_made_as() {
 fn targets_of_calls_whose_end_was_lost_do_not_pile_up() {
     let mut assemble = Assemble::default();
     for thread in 0..3 * MAX_TARGETS as u64 {
-        assemble.target(CallId { thread, start_ns: 1 }, Box::new(mount(2)));
+        assemble.target(CallId { thread, start_ns: 1 }, mount(2));
     }
     assert!(assemble.targets.len() <= MAX_TARGETS);
 }
@@ -112,8 +113,8 @@ fn sections_that_were_lost_are_said() {
 #[test]
 fn a_clone_that_is_put_beneath_a_mount_is_a_bind() {
     let mut assemble = Assemble::default();
-    let opened = CallEnd { has_target: true, ..call(Syscall::OpenTree, 1, 0) };
-    assemble.target(ID, Box::new(mount(7)));
+    let opened = CallEnd { found: Found::Some, ..call(Syscall::OpenTree, 1, 0) };
+    assemble.target(ID, mount(7));
     assemble.call(opened);
     assemble.section(section(Some(ID), vec![of(Role::Attach, mount(7)), of(Role::Move, mount(8))]));
     let attached = operation(assemble.call(call(Syscall::MoveMount, 0x200, 0)));
@@ -133,14 +134,14 @@ fn a_descriptor_of_a_new_namespace_is_its_birth() {
 #[test]
 fn a_target_that_was_lost_is_said() {
     let mut assemble = Assemble::default();
-    let end = || CallEnd { has_target: true, ..call(Syscall::Mount, ms::REMOUNT, 0) };
+    let end = || CallEnd { found: Found::Some, ..call(Syscall::Mount, ms::REMOUNT, 0) };
     assert!(!operation(assemble.call(end())).complete);
-    assemble.target(ID, Box::new(mount(7)));
+    assemble.target(ID, mount(7));
     let whole = operation(assemble.call(end()));
     assert!(whole.complete);
     let effect = &whole.effects.unwrap()[0];
     assert_eq!((effect.kind, effect.section, effect.mount.id), (EffectKind::Change, None, 7));
-    assemble.target(CallId { start_ns: 1, ..ID }, Box::new(mount(7)));
+    assemble.target(CallId { start_ns: 1, ..ID }, mount(7));
     assert!(!operation(assemble.call(end())).complete, "the target of another call");
 }
 
@@ -157,9 +158,64 @@ fn what_mount_setattr_was_asked_for_names_it() {
 }
 
 #[test]
+fn attributes_of_a_tree_change_mount_by_mount() {
+    let mut assemble = Assemble::default();
+    let end = |found| CallEnd { found, ..call(Syscall::MountSetattr, 0x9000, 0) };
+    let effects = |operation: Operation| operation.effects.map(|all| all.iter().map(|one| one.mount.id).collect());
+    for id in [7, 8] {
+        assemble.target(ID, mount(id));
+    }
+    let whole = operation(assemble.call(end(Found::Some)));
+    assert_eq!((whole.complete, effects(whole)), (true, Some(vec![7, 8])));
+    assemble.target(ID, mount(7));
+    let cut = operation(assemble.call(end(Found::Lost)));
+    assert_eq!((cut.complete, effects(cut)), (false, Some(vec![7])));
+    let by_path = operation(assemble.call(end(Found::None)));
+    assert_eq!((by_path.complete, effects(by_path)), (true, None), "nobody knows which mount it was");
+}
+
+#[test]
+fn what_the_kernel_found_before_is_left_out_where_sections_say_more() {
+    let mut assemble = Assemble::default();
+    for (facts, known) in [(vec![of(Role::Move, mount(8))], false), (Vec::new(), true)] {
+        assemble.target(ID, mount(7));
+        assemble.section(section(Some(ID), facts));
+        let ended = operation(assemble.call(CallEnd { found: Found::Some, ..call(Syscall::PivotRoot, 0, 0) }));
+        assert_eq!((ended.op, ended.target().is_some()), (Op::PivotRoot, known));
+    }
+}
+
+#[test]
+fn calls_are_named_by_what_they_ask_for() {
+    let mut assemble = Assemble::default();
+    let mut op = |syscall, flags| operation(assemble.call(call(syscall, flags, 0))).op;
+    assert_eq!(op(Syscall::MoveMount, MOVE_MOUNT_SET_GROUP), Op::SetGroup);
+    assert_eq!(op(Syscall::OpenTreeAttr, 0), Op::Setattr);
+    assert_eq!(op(Syscall::OpenTreeAttr, OPEN_TREE_CLONE), Op::DetachedCopy);
+    assert_eq!(op(Syscall::OpenTreeAttr, MAKES_NAMESPACE), Op::NamespaceCreated);
+    assert_eq!(op(Syscall::Fsconfig, 0), Op::Reconfigure);
+}
+
+#[test]
+fn what_went_by_itself_says_why() {
+    let mut assemble = Assemble::default();
+    for (cause, op, propagated) in [
+        (Cause::Rmdir, Op::Umount, Some(false)),
+        (Cause::LastClose, Op::Umount, Some(false)),
+        (Cause::Expiry, Op::Expired, None),
+    ] {
+        let gone = Section { cause: Some(cause), ..section(None, vec![of(Role::Detach, mount(7))]) };
+        let gone = operation(assemble.section(gone));
+        assert_eq!((gone.op, gone.cause, gone.call), (op, Some(cause), None));
+        assert_eq!(gone.effects.unwrap()[0].propagated, propagated, "{cause:?}");
+    }
+}
+
+#[test]
 fn a_namespaces_end_is_an_operation() {
     let mut assemble = Assemble::default();
-    let change = NamespaceChange { namespace: Namespace { inum: 4, id: 5 }, copied_from: None, mounts: 6 };
+    let change =
+        NamespaceChange { namespace: Namespace { inum: 4, id: 5 }, copied_from: None, mounts: 6, made_by: None };
     let ended = operation(assemble.section(section(None, vec![SectionFact::NamespaceEnd(change)])));
     assert_eq!((ended.op, ended.namespace, ended.effects), (Op::NamespaceDestroyed, Some(change), None));
 }

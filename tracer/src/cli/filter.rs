@@ -23,7 +23,7 @@ const PID_MAX: u32 = 4 << 20;
 /// Bytes of a thread's name that the kernel keeps: `TASK_COMM_LEN` of `linux/sched.h` without its end.
 const COMM_MAX: usize = 15;
 /// Operations of no call: they cannot fail.
-const NEVER_FAIL: [Op; 3] = [Op::NamespaceCreated, Op::NamespaceDestroyed, Op::Automount];
+const NEVER_FAIL: [Op; 4] = [Op::NamespaceCreated, Op::NamespaceDestroyed, Op::Automount, Op::Expired];
 
 /// The flags.
 // Flattened into another struct of this name, whose group it would take.

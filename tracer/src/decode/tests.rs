@@ -85,7 +85,7 @@ fn a_failed_call_is_read_with_its_claims() {
     (end.source_bytes, end.target_bytes) = (5, 4);
     end.fstype[..5].copy_from_slice(b"tmpfs");
     let Fact::CallEnd(end) = decode(&record(&end, b"disk\0mnt\0")).unwrap() else { panic!("not a call") };
-    assert_eq!((end.errno, end.syscall, end.has_target), (1, Syscall::Mount, true));
+    assert_eq!((end.errno, end.syscall, end.found), (1, Syscall::Mount, Found::Lost));
     assert_eq!(end.claimed.source.unwrap(), b"disk");
     assert_eq!(end.claimed.target.unwrap(), b"mnt");
     assert_eq!(end.claimed.fstype.unwrap(), b"tmpfs");
@@ -101,6 +101,37 @@ fn a_descriptor_is_no_error() {
 }
 
 #[test]
+fn a_reconfigured_file_system_is_no_claim() {
+    let mut end = fact::CallEnd::new_zeroed();
+    (end.header, end.syscall, end.dev) = (header(kind::CALL_END), syscall::FSCONFIG, 45);
+    end.fstype[..5].copy_from_slice(b"tmpfs");
+    let Fact::CallEnd(good) = decode(&record(&end, b"")).unwrap() else { panic!("not a call") };
+    let expected = Superblock { dev: Dev { major: 0, minor: 45 }, fstype: b"tmpfs".to_vec() };
+    assert_eq!((good.superblock, good.claimed.fstype), (Some(expected), None));
+    end.result = -22;
+    let Fact::CallEnd(failed) = decode(&record(&end, b"")).unwrap() else { panic!("not a call") };
+    assert_eq!((failed.superblock, failed.claimed.fstype), (None, None), "it may have been any descriptor");
+}
+
+#[test]
+fn a_section_says_why_trees_went() {
+    let said = |syscall, how| {
+        let mut end = SectionEnd::new_zeroed();
+        (end.header, end.syscall, end.how) = (header(kind::SECTION_END), syscall, how);
+        let Fact::SectionEnd { cause, .. } = decode(&record(&end, b"")).unwrap() else { panic!("no end") };
+        cause
+    };
+    assert_eq!(said(0, 0), None, "nothing went");
+    assert_eq!(said(0, how::NAMESPACE), Some(Cause::NamespaceEnd));
+    assert_eq!(said(0, how::CONNECTED), Some(Cause::Rmdir));
+    assert_eq!(said(0, how::CONNECTED | how::DETACHED), Some(Cause::LastClose));
+    assert_eq!(said(0, EXPIRY | how::KERNEL_THREAD), Some(Cause::Expiry));
+    assert_eq!(said(0, EXPIRY), None, "an unmount whose call was missed");
+    assert_eq!(said(syscall::UMOUNT, how::PROPAGATE), Some(Cause::Syscall));
+    assert_eq!(said(syscall::COPY_NAMESPACE, 0), None);
+}
+
+#[test]
 fn a_target_is_read_with_its_call() {
     let fact = MountFact { header: header(kind::TARGET), mount: wire_mount(b"mnt\0", b"", b"") };
     let Fact::Target(call, mount) = decode(&record(&fact, b"mnt\0")).unwrap() else { panic!("not a target") };
@@ -112,7 +143,9 @@ fn namespaces_begin_and_end() {
     let mut fact = NamespaceFact::new_zeroed();
     (fact.header, fact.id, fact.inum, fact.mounts) = (header(kind::NAMESPACE_MADE), 9, 4, 42);
     (fact.from_id, fact.from_inum) = (1, 3);
+    fact.syscall = syscall::UNSHARE;
     let Fact::NamespaceMade { change, .. } = decode(&record(&fact, b"")).unwrap() else { panic!("no birth") };
+    assert_eq!(change.made_by, Some(Syscall::Unshare));
     assert_eq!((change.namespace, change.mounts), (Namespace { inum: 4, id: 9 }, 42));
     assert_eq!(change.copied_from, Some(Namespace { inum: 3, id: 1 }));
     (fact.header, fact.from_id, fact.from_inum) = (header(kind::NAMESPACE_END), 0, 0);
@@ -136,8 +169,8 @@ fn what_cannot_be_read_is_named() {
     let fact = MountFact { header: header(kind::ATTACH), mount };
     assert_eq!(decode(&record(&fact, b"x")).unwrap_err(), DecodeError::Tail, "a path longer than the tail");
     let mut end = fact::CallEnd::new_zeroed();
-    (end.header, end.syscall) = (header(kind::CALL_END), 9);
-    assert_eq!(decode(&record(&end, b"")).unwrap_err(), DecodeError::Syscall(9), "no such call");
+    (end.header, end.syscall) = (header(kind::CALL_END), 99);
+    assert_eq!(decode(&record(&end, b"")).unwrap_err(), DecodeError::Syscall(99), "no such call");
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
 
-use super::{CallEnd, Claimed, EffectKind, Mount, Op, Operation};
+use super::{CallEnd, Claimed, EffectKind, Mount, Op, Operation, Superblock, Syscall};
 
 impl CallEnd {
     /// How long it took; `None` when its beginning was missed.
@@ -30,7 +30,18 @@ impl Operation {
     /// [`Self::target`], when that is the mount that the caller asked for. For what brings a mount to a path it is only
     /// the one that would have been covered: neither its type nor its source is the failed mount's.
     pub fn subject(&self) -> Option<&Mount> {
-        self.target().filter(|_| !matches!(self.op, Op::Mount | Op::Bind | Op::Move))
+        self.target().filter(|_| !matches!(self.op, Op::Mount | Op::Bind | Op::Move | Op::SetGroup))
+    }
+
+    /// The file system that it is about, where it is about no mount.
+    pub fn superblock(&self) -> Option<&Superblock> {
+        self.call.as_ref()?.superblock.as_ref()
+    }
+
+    /// The system call that it is.
+    pub fn syscall(&self) -> Option<Syscall> {
+        let called = self.call.as_ref().map(|call| call.syscall);
+        called.or_else(|| self.namespace?.made_by)
     }
 
     /// What the caller said.

@@ -1,6 +1,6 @@
 //! PURE: what probes say of one hold of the namespace semaphore: mounts by role, and the call that it belongs to.
 
-use super::{Actor, CallId, Mount, NamespaceChange, Syscall};
+use super::{Actor, CallId, Cause, Mount, NamespaceChange, Syscall};
 
 /// What a probe saw of one mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Section {
     pub complete: bool,
     /// What its call was asked for, when its call's beginning was seen.
     pub asked: Option<Asked>,
+    /// What brought it about, when its end or its call says it.
+    pub cause: Option<Cause>,
 }
 
 /// What a call was asked for.

@@ -118,12 +118,13 @@ impl Filter {
 
     fn wants_mounts(&self, operation: &Operation) -> bool {
         let mounts = || operation.mounts().chain(operation.subject());
+        let superblock = operation.superblock().map(|superblock| &superblock.fstype);
         let places = || operation.mounts().chain(operation.target());
         let claims = |text: fn(&Claimed) -> Option<String>| operation.claimed().and_then(text).into_iter().collect();
         let source = |mount: &Mount| mount.source.as_deref().map(escape_source);
         wants_texts(
             &self.fstype,
-            || mounts().map(|mount| escape(&mount.fstype)).collect(),
+            || mounts().map(|mount| &mount.fstype).chain(superblock).map(|fstype| escape(fstype)).collect(),
             || claims(|claimed| claimed.fstype.as_deref().map(escape)),
         ) && wants_texts(
             &self.source,

@@ -60,14 +60,15 @@ const MOVE_MOUNT: &[(u64, &str)] = &[
 ];
 
 /// Flags of fsmount(2), `uapi/linux/mount.h`.
-const FSMOUNT: &[(u64, &str)] = &[(1, "FSMOUNT_CLOEXEC")];
+const FSMOUNT: &[(u64, &str)] = &[(1, "FSMOUNT_CLOEXEC"), (2, "FSMOUNT_NAMESPACE")];
 
 /// `AT_*` of `uapi/linux/fcntl.h`, as far as mount calls take them.
 const AT: &[(u64, &str)] =
     &[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x800, "AT_NO_AUTOMOUNT"), (0x1000, "AT_EMPTY_PATH"), (0x8000, "AT_RECURSIVE")];
 
 /// Flags of `open_tree(2)`, `uapi/linux/mount.h`, beside those of [`AT`]. `OPEN_TREE_CLOEXEC` is `O_CLOEXEC`.
-const OPEN_TREE: &[(u64, &str)] = &[(1, "OPEN_TREE_CLONE"), (0o2_000_000, "OPEN_TREE_CLOEXEC")];
+const OPEN_TREE: &[(u64, &str)] =
+    &[(1, "OPEN_TREE_CLONE"), (2, "OPEN_TREE_NAMESPACE"), (0o2_000_000, "OPEN_TREE_CLOEXEC")];
 
 /// Attributes as callers give them, `uapi/linux/mount.h`. The access times are a field of three bits (`MOUNT_ATTR__ATIME`)
 /// whose value 0 is relatime.
@@ -90,8 +91,12 @@ pub fn call_flags(syscall: Syscall, flags: u64) -> Vec<String> {
         Syscall::Umount => umount_flags(flags),
         Syscall::MoveMount => names(flags, MOVE_MOUNT),
         Syscall::Fsmount => names(flags, FSMOUNT),
-        Syscall::OpenTree => names(flags, &[OPEN_TREE, AT].concat()),
+        Syscall::OpenTree | Syscall::OpenTreeAttr => names(flags, &[OPEN_TREE, AT].concat()),
         Syscall::MountSetattr => names(flags, AT),
+        // They have none.
+        Syscall::PivotRoot | Syscall::Fsconfig | Syscall::Clone | Syscall::Clone3 | Syscall::Unshare => {
+            names(flags, &[])
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    operation::{Actor, CallEnd, Dropped, Gap, Namespace, NamespaceChange, Operation},
+    device::Dev,
+    operation::{Actor, CallEnd, Cause, Dropped, Gap, Namespace, NamespaceChange, Operation, Superblock, Syscall},
 };
 
 /// The version of the object.
@@ -65,6 +66,7 @@ struct Object<'a> {
     actor: Option<ActorObject>,
     claimed: Option<ClaimedObject>,
     target: Option<MountObject>,
+    superblock: Option<SuperblockObject>,
     complete: bool,
     effects: Option<Vec<EffectObject>>,
     effects_total: Option<usize>,
@@ -85,13 +87,14 @@ impl<'a> Object<'a> {
             time: origin.clock.wall(operation.end_ns),
             boot_ns: Text(operation.end_ns),
             op: operation.op.name(),
-            syscall: call.map(|call| call.syscall.name()),
-            cause: call.map(|_| "syscall"),
+            syscall: operation.syscall().map(Syscall::name),
+            cause: operation.cause.map(Cause::name),
             result: ResultObject { errno: call.map(|call| call.errno), name: call.map(|call| errno_name(call.errno)) },
             duration_ns: call.and_then(CallEnd::duration_ns),
             actor: operation.actor.as_ref().map(ActorObject::of),
             claimed: call.map(ClaimedObject::of),
             target: call.and_then(|call| call.target.as_ref()).map(MountObject::of),
+            superblock: operation.superblock().map(SuperblockObject::of),
             complete: operation.complete,
             effects: effects.map(|effects| effects.iter().take(MAX_EFFECTS).map(EffectObject::of).collect()),
             effects_total: effects.filter(|_| operation.complete).map(Vec::len),
@@ -105,6 +108,18 @@ impl<'a> Object<'a> {
 struct ResultObject {
     errno: Option<u32>,
     name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SuperblockObject {
+    dev: Dev,
+    fstype: String,
+}
+
+impl SuperblockObject {
+    fn of(superblock: &Superblock) -> Self {
+        Self { dev: superblock.dev, fstype: escape(&superblock.fstype) }
+    }
 }
 
 #[derive(Serialize)]
@@ -230,10 +245,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        device::Dev,
-        operation::{CallId, Claimed, Effect, EffectKind, Mount, Op, PathGap, Syscall, tests},
-    };
+    use crate::operation::{CallId, Claimed, Effect, EffectKind, Found, Mount, Op, PathGap, tests};
 
     fn example() -> Operation {
         let namespace = Some(Namespace { inum: 4_026_532_444, id: 7 });
@@ -265,12 +277,14 @@ mod tests {
                 ..Claimed::default()
             },
             target_id: 1,
-            has_target: false,
+            found: Found::None,
             sections: 0,
             target: None,
+            superblock: None,
         };
         Operation {
             call: Some(call),
+            cause: Some(Cause::Syscall),
             actor: Some(actor),
             effects: Some(vec![Effect { kind: EffectKind::Attach, propagated: Some(true), section: Some(7), mount }]),
             ..Operation::bare(Op::Bind, 9100)
@@ -301,7 +315,7 @@ mod tests {
                       "mntns": 4_026_531_841_u32, "mntns_id": "1", "pod": null, "container": null},
             "claimed": {"source": "//***@host/x", "target": "data", "fstype": null, "flags": ["MS_BIND"],
                         "attributes": [], "cleared": [], "propagation": null},
-            "target": null, "complete": true,
+            "target": null, "superblock": null, "complete": true,
             "effects": [{"mntns": 4_026_532_444_u32, "mntns_id": "7", "mount_id": 812, "mount_id_unique": "1812",
                 "parent_id_unique": "1001", "path": "/data", "path_reason": null, "root": "/",
                 "source": "/dev/nvme0n1", "fstype": "ext4", "dev": "259:0", "rdev": "8:32",
@@ -316,12 +330,13 @@ mod tests {
     #[test]
     fn what_is_not_known_is_null_and_says_why() {
         let mut unknown = example();
-        (unknown.call, unknown.actor) = (None, None);
+        (unknown.call, unknown.actor, unknown.cause) = (None, None, None);
         for effect in unknown.effects.iter_mut().flatten() {
             (effect.mount.path, effect.mount.namespace, effect.propagated) = (Err(PathGap::TooDeep), None, None);
         }
         let value = operation(&origin(), 1, &unknown);
-        for pointer in ["/syscall", "/result/errno", "/duration_ns", "/actor", "/claimed", "/effects/0/path"] {
+        for pointer in ["/syscall", "/cause", "/result/errno", "/duration_ns", "/actor", "/claimed", "/effects/0/path"]
+        {
             assert_eq!(value.pointer(pointer), Some(&Value::Null), "{pointer}");
         }
         assert_eq!(value["effects"][0]["path_reason"], "too_deep");

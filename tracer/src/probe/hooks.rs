@@ -3,7 +3,9 @@
 //!
 //! Which functions can be attached was read from the binaries of fourteen kernels, 5.10 to 7.3.
 
-use tracer_common::hook::{self, DOOR_COUNT, DOORS};
+mod doors;
+
+use tracer_common::hook::{self, DOORS};
 
 /// How function probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,11 +187,11 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         sees: "a mount's propagation is set",
     },
     Hook {
-        number: hook::NAMESPACE_END,
-        candidates: &[entry("umount_tree", "namespace_end", "namespace_end_k")],
+        number: hook::TREE_GOES,
+        candidates: &[entry("umount_tree", "tree_goes", "tree_goes_k")],
         needed: Needed::Always,
         proof: Proof::Record("ends, and its namespace with it"),
-        sees: "a namespace ends",
+        sees: "a tree goes: with its namespace, its mount point or its last descriptor",
     },
     Hook {
         number: hook::SECTION_END,
@@ -252,6 +254,20 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         proof: Proof::Attached,
         sees: "a cgroup is removed",
     },
+    Hook {
+        number: hook::MOVE_TARGET,
+        candidates: &[entry("security_move_mount", "move_target", "move_target_k").with_second("move_target_2")],
+        needed: Needed::Always,
+        proof: Proof::Record("attaches a detached mount"),
+        sees: "where move_mount(2) is to put a mount",
+    },
+    Hook {
+        number: hook::PIVOT_TARGET,
+        candidates: &[entry("security_sb_pivotroot", "pivot_target", "pivot_target_k").with_second("pivot_target_2")],
+        needed: Needed::Always,
+        proof: Proof::Record("changes its root"),
+        sees: "which mount pivot_root(2) is to make the root",
+    },
 ];
 
 const COUNT: usize = hook::COUNT as usize;
@@ -267,93 +283,11 @@ pub static HOOKS: [Hook; COUNT] = {
     }
     let mut door = 0;
     while door < DOORS.len() {
-        hooks[FIRST_DOOR + door] = enters(door);
-        hooks[FIRST_DOOR + DOORS.len() + door] = exits(door);
+        hooks[FIRST_DOOR + door] = doors::enters(door);
+        hooks[FIRST_DOOR + DOORS.len() + door] = doors::exits(door);
         door += 1;
     }
     hooks
-};
-
-const fn enters(door: usize) -> Hook {
-    #[expect(clippy::cast_possible_truncation, reason = "there are thirteen doors")]
-    let number = hook::CALL_ENTER + door as u32;
-    Hook {
-        number,
-        candidates: ENTRIES[door].as_slice(),
-        needed: Needed::IfThere,
-        proof: match door_proof(door) {
-            Proof::Record(_) => Proof::With(number + DOOR_COUNT),
-            other => other,
-        },
-        sees: "a system call begins",
-    }
-}
-
-const fn exits(door: usize) -> Hook {
-    #[expect(clippy::cast_possible_truncation, reason = "there are thirteen doors")]
-    let number = hook::CALL_EXIT + door as u32;
-    Hook {
-        number,
-        candidates: EXITS[door].as_slice(),
-        needed: Needed::IfThere,
-        proof: door_proof(door),
-        sees: "a system call ends, with its errno",
-    }
-}
-
-const fn door_proof(door: usize) -> Proof {
-    use tracer_common::fact::syscall;
-    if DOORS[door].compat {
-        return Proof::Attached;
-    }
-    match DOORS[door].syscall {
-        syscall::MOUNT => Proof::Record("calls mount"),
-        syscall::UMOUNT => Proof::Record("calls umount2"),
-        syscall::MOVE_MOUNT => Proof::Record("calls move_mount"),
-        syscall::FSMOUNT => Proof::Record("calls fsmount"),
-        syscall::OPEN_TREE => Proof::Record("calls open_tree"),
-        // No well-kept library calls it yet.
-        _ => Proof::Attached,
-    }
-}
-
-/// The programs of each door: entry, second entry, its probe, exit, second exit, its return probe.
-const DOOR_PROGRAMS: [[&str; 6]; DOORS.len()] = [
-    ["enter_0", "enter_0_2", "enter_0_k", "exit_0", "exit_0_2", "exit_0_k"],
-    ["enter_1", "enter_1_2", "enter_1_k", "exit_1", "exit_1_2", "exit_1_k"],
-    ["enter_2", "enter_2_2", "enter_2_k", "exit_2", "exit_2_2", "exit_2_k"],
-    ["enter_3", "enter_3_2", "enter_3_k", "exit_3", "exit_3_2", "exit_3_k"],
-    ["enter_4", "enter_4_2", "enter_4_k", "exit_4", "exit_4_2", "exit_4_k"],
-    ["enter_5", "enter_5_2", "enter_5_k", "exit_5", "exit_5_2", "exit_5_k"],
-    ["enter_6", "enter_6_2", "enter_6_k", "exit_6", "exit_6_2", "exit_6_k"],
-    ["enter_7", "enter_7_2", "enter_7_k", "exit_7", "exit_7_2", "exit_7_k"],
-    ["enter_8", "enter_8_2", "enter_8_k", "exit_8", "exit_8_2", "exit_8_k"],
-    ["enter_9", "enter_9_2", "enter_9_k", "exit_9", "exit_9_2", "exit_9_k"],
-    ["enter_10", "enter_10_2", "enter_10_k", "exit_10", "exit_10_2", "exit_10_k"],
-    ["enter_11", "enter_11_2", "enter_11_k", "exit_11", "exit_11_2", "exit_11_k"],
-    ["enter_12", "enter_12_2", "enter_12_k", "exit_12", "exit_12_2", "exit_12_k"],
-];
-
-static ENTRIES: [[Candidate; 1]; DOORS.len()] = {
-    let mut all = [[entry("", "", "")]; DOORS.len()];
-    let mut door = 0;
-    while door < DOORS.len() {
-        let [enter, second, enter_probe, ..] = DOOR_PROGRAMS[door];
-        all[door] = [entry(DOORS[door].function, enter, enter_probe).with_second(second)];
-        door += 1;
-    }
-    all
-};
-
-static EXITS: [[Candidate; 1]; DOORS.len()] = {
-    let mut all = [[entry("", "", "")]; DOORS.len()];
-    let mut door = 0;
-    while door < DOORS.len() {
-        let [.., leave, second, leave_probe] = DOOR_PROGRAMS[door];
-        all[door] = [exit(DOORS[door].function, leave, leave_probe, None).with_second(second)];
-        door += 1;
-    }
-    all
 };
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use rustix::{
     fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-        UnmountFlags, fsconfig_create, fsmount, fsopen, mount, mount_bind, mount_change, mount_move, mount_remount,
-        move_mount, open_tree, unmount,
+        FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+        OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsmount, fsopen, fspick, mount, mount_bind,
+        mount_change, mount_move, mount_remount, move_mount, open_tree, unmount,
     },
     process::{chdir, pivot_root},
     thread::{UnshareFlags, unshare_unsafe},
@@ -180,13 +180,15 @@ fn own_namespace() -> Result<PathBuf, ActError> {
     Ok(PathBuf::from(BASE))
 }
 
-/// A new mount and a copy, each by its descriptor.
+/// A new mount, its file system, and a copy, each by its descriptor.
 fn detached(target: &Path) -> Result<(), ActError> {
     let context = check("open a file system", fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC))?;
     check("create a file system", fsconfig_create(&context))?;
     let new = check("mount detached", fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()))?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     check("attach a mount", move_mount(&new, "", CWD, target, flags))?;
+    let picked = check("pick a file system", fspick(CWD, target, FsPickFlags::FSPICK_CLOEXEC))?;
+    check("reconfigure a file system", fsconfig_reconfigure(picked))?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     check("copy a tree", open_tree(CWD, target, clone)).map(drop)
 }

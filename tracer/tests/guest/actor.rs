@@ -139,9 +139,19 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
         ["tmpfs", target] => rustix::mount::mount("tmpfs", *target, "tmpfs", MountFlags::empty(), None),
         ["mount", source, target, fstype] => rustix::mount::mount(*source, *target, *fstype, MountFlags::empty(), None),
         ["bind", source, target] => rustix::mount::mount_bind(*source, *target),
+        ["mkdir", path] => rustix::fs::mkdir(*path, 0o755.into()),
+        ["switch", target] => switch_root(target),
+        ["pivot", new, old] => rustix::process::pivot_root(*new, *old),
         ["umount", target] => rustix::mount::unmount(*target, UnmountFlags::empty()),
         _ => Err(Errno::NOSYS),
     }
+}
+
+/// What is mounted there becomes the root: an initial root can only be covered, not left.
+fn switch_root(target: &str) -> Result<(), Errno> {
+    rustix::process::chdir(target)?;
+    rustix::mount::mount_move(".", "/")?;
+    rustix::process::chroot(".")
 }
 
 fn unshare() -> Result<(), Errno> {

@@ -3,13 +3,15 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, OpenTreeFlags};
 
 use super::expect::{Wanted, all_own, expect_effects};
 use super::ground::{self, Mounted};
@@ -26,6 +28,9 @@ use super::trial::trial;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const MOUNT_ATTR_NOSUID: u64 = 2;
 const AT_RECURSIVE: u64 = 0x8000;
+const AT_EMPTY_PATH: u64 = 0x1000;
+const OPEN_TREE_CLONE: u64 = 1;
+const OPEN_TREE_CLOEXEC: u64 = 0o2_000_000;
 const MS_SHARED: u64 = 1 << 20;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -44,9 +49,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             trial("changes::mount_setattr_of_the_propagation_alone", mount_setattr_of_the_propagation_alone),
             trial("changes::mount_setattr_of_both", mount_setattr_of_both),
             trial("changes::mount_setattr_that_is_refused", mount_setattr_that_is_refused),
+            trial("changes::mount_setattr_by_a_descriptor", mount_setattr_by_a_descriptor),
+            trial("changes::mount_setattr_of_a_tree_by_its_descriptor", mount_setattr_of_a_tree_by_its_descriptor),
         ]);
     } else {
         trials.push(trial("changes::this_kernel_has_no_mount_setattr", this_kernel_has_no_mount_setattr));
+    }
+    if kernel::has_open_tree_attr() {
+        trials.push(trial("changes::open_tree_attr", open_tree_attr));
     }
     trials
 }
@@ -143,7 +153,7 @@ fn propagation_that_is_refused() -> Result<()> {
 
 fn setattr(path: &Path, flags: u64, attr: MountAttr) -> Result<(), Errno> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-    raw::mount_setattr(&path, flags, &attr)
+    raw::mount_setattr(None, &path, flags, &attr)
 }
 
 fn mount_setattr() -> Result<()> {
@@ -163,7 +173,7 @@ fn mount_setattr() -> Result<()> {
     mounted.unmount()
 }
 
-/// Attributes that this call sets are not traced yet: what it changed is unknown, which is null and no empty list.
+/// Which mount a path led to nobody says: what changed is unknown, which is null and no empty list.
 fn expect_setattr(operation: &Operation) -> Result<()> {
     operation.expect("/op", "setattr")?;
     operation.expect("/syscall", "mount_setattr")?;
@@ -205,8 +215,69 @@ fn mount_setattr_of_both() -> Result<()> {
     let mut trace = Lasting::trace()?;
     setattr(&target, 0, MountAttr { set: MOUNT_ATTR_NOSUID, propagation: MS_SHARED, ..MountAttr::default() })?;
     let operation = trace.drain_one()?;
-    expect_setattr(&operation)?;
+    expect_effects(&operation, "setattr", "mount_setattr", &[Wanted::own("change", &target)?])?;
     operation.expect("/claimed/propagation", "MS_SHARED")?;
+    mounted.unmount()
+}
+
+/// As runc and mount(8) call it: the descriptor leads to the mount, and each mount that changed is shown.
+fn mount_setattr_by_a_descriptor() -> Result<()> {
+    let target = ground::directory("setattr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let opened = rustix::mount::open_tree(CWD, &target, OpenTreeFlags::OPEN_TREE_CLOEXEC).context("open_tree")?;
+    let set = |attributes| {
+        let attr = MountAttr { set: attributes, ..MountAttr::default() };
+        raw::mount_setattr(Some(opened.as_fd()), c"", AT_EMPTY_PATH, &attr)
+    };
+    let mut trace = Lasting::trace()?;
+    set(MOUNT_ATTR_NOSUID).context("mount_setattr by a descriptor")?;
+    let wanted = Wanted::own("change", &target)?;
+    expect_effects(&trace.drain_one()?, "setattr", "mount_setattr", &[wanted])?;
+    // The twin: what is refused changes nothing.
+    let open = File::create_new(target.join("open"))?;
+    let refused = set(MOUNT_ATTR_RDONLY);
+    ensure!(refused == Err(Errno::BUSY), "a mount whose file is written became read-only: {refused:?}");
+    trace.drain_one()?.expect_failure("setattr", 16, "EBUSY")?;
+    drop((open, opened));
+    mounted.unmount()
+}
+
+fn mount_setattr_of_a_tree_by_its_descriptor() -> Result<()> {
+    let tree = Tree::grow("tree")?;
+    let opened = rustix::mount::open_tree(CWD, tree.root(), OpenTreeFlags::OPEN_TREE_CLOEXEC).context("open_tree")?;
+    let attr = MountAttr { set: MOUNT_ATTR_NOSUID, ..MountAttr::default() };
+    let mut trace = Lasting::trace()?;
+    raw::mount_setattr(Some(opened.as_fd()), c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)?;
+    let points = trees::points(tree.root());
+    let wanted = all_own("change", &trees::refs(&points))?;
+    expect_effects(&trace.drain_one()?, "setattr", "mount_setattr", &wanted)?;
+    // The twin: without the flag it is the top alone.
+    let attr = MountAttr { clear: MOUNT_ATTR_NOSUID, ..MountAttr::default() };
+    raw::mount_setattr(Some(opened.as_fd()), c"", AT_EMPTY_PATH, &attr)?;
+    let wanted = Wanted::own("change", tree.root())?;
+    expect_effects(&trace.drain_one()?, "setattr", "mount_setattr", &[wanted])?;
+    drop(opened);
+    tree.fell()
+}
+
+/// It opens a mount and sets its attributes, or those of a copy, or only opens.
+fn open_tree_attr() -> Result<()> {
+    let target = ground::directory("attr")?;
+    let mounted = Mounted::tmpfs(&target)?;
+    let path = CString::new(target.as_os_str().as_bytes())?;
+    let attr = MountAttr { set: MOUNT_ATTR_NOSUID, ..MountAttr::default() };
+    let mut trace = Lasting::trace()?;
+    drop(raw::open_tree_attr(&path, OPEN_TREE_CLOEXEC, &attr).context("open_tree_attr")?);
+    let wanted = Wanted::own("change", &target)?;
+    expect_effects(&trace.drain_one()?, "setattr", "open_tree_attr", &[wanted])?;
+    let copy = raw::open_tree_attr(&path, OPEN_TREE_CLOEXEC | OPEN_TREE_CLONE, &attr).context("open_tree_attr")?;
+    let operation = trace.drain_one()?;
+    operation.expect_success("detached_copy", 0)?;
+    operation.expect("/syscall", "open_tree_attr")?;
+    operation.expect("/target/dev", oracle::dev_of(&target)?)?;
+    operation.expect("/claimed/attributes", vec!["MOUNT_ATTR_NOSUID"])?;
+    drop(copy);
+    trace.drain_one()?.expect("/cause", "last_close")?;
     mounted.unmount()
 }
 

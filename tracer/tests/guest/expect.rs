@@ -35,11 +35,16 @@ impl Wanted {
         Ok(Self { kind, mntns: oracle::own_namespace()?, mount: oracle::own_mount_at(path)?, propagated: Some(false) })
     }
 
-    /// The mount on top at `path` as process `pid` sees it: brought there by propagation.
-    pub(crate) fn copy(kind: &'static str, pid: u32, path: &Path) -> Result<Self> {
+    /// The mount on top at `path` as process `pid` sees it: asked for.
+    pub(crate) fn of(kind: &'static str, pid: u32, path: &Path) -> Result<Self> {
         let mount = oracle::mount_at(pid, path)?;
         let mount = mount.with_context(|| format!("process {pid} sees no mount at {}", path.display()))?;
-        Ok(Self { kind, mntns: oracle::namespace(pid)?, mount, propagated: Some(true) })
+        Ok(Self { kind, mntns: oracle::namespace(pid)?, mount, propagated: Some(false) })
+    }
+
+    /// The mount on top at `path` as process `pid` sees it: brought there by propagation.
+    pub(crate) fn copy(kind: &'static str, pid: u32, path: &Path) -> Result<Self> {
+        Ok(Self { propagated: Some(true), ..Self::of(kind, pid, path)? })
     }
 
     /// Whether it was asked for cannot be said.
@@ -57,6 +62,20 @@ pub(crate) fn all_own(kind: &'static str, paths: &[&Path]) -> Result<Vec<Wanted>
 pub(crate) fn expect_effects(operation: &Operation, op: &str, syscall: &str, wanted: &[Wanted]) -> Result<()> {
     operation.expect_success(op, wanted.len())?;
     operation.expect("/syscall", syscall)?;
+    operation.expect("/cause", "syscall")?;
+    expect_all(operation, wanted)
+}
+
+/// Without a call, for this reason, exactly these effects.
+pub(crate) fn expect_uncalled(operation: &Operation, op: &str, cause: &str, wanted: &[Wanted]) -> Result<()> {
+    operation.expect("/op", op)?;
+    operation.expect("/cause", cause)?;
+    operation.expect("/syscall", Value::Null)?;
+    operation.expect("/result/errno", Value::Null)?;
+    expect_all(operation, wanted)
+}
+
+fn expect_all(operation: &Operation, wanted: &[Wanted]) -> Result<()> {
     operation.expect("/complete", true)?;
     operation.expect("/effects_total", wanted.len())?;
     wanted.iter().try_for_each(|wanted| expect_effect(operation, wanted))

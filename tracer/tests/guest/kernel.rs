@@ -13,7 +13,13 @@ use super::raw::{self, MountAttr};
 /// Whether it knows `mount_setattr(2)` (5.12 and newer).
 pub(crate) fn has_mount_setattr() -> bool {
     // A path that does not exist: nothing can change.
-    raw::mount_setattr(c"/proc/no such file", 0, &MountAttr { set: 1, ..MountAttr::default() }) != Err(Errno::NOSYS)
+    raw::mount_setattr(None, c"/proc/no such file", 0, &MountAttr { set: 1, ..MountAttr::default() })
+        != Err(Errno::NOSYS)
+}
+
+/// Whether it knows `open_tree_attr(2)` (6.15 and newer).
+pub(crate) fn has_open_tree_attr() -> bool {
+    raw::open_tree_attr(c"/proc/no such file", 0, &MountAttr::default()).err() != Some(Errno::NOSYS)
 }
 
 /// A file of the kernel's, as text.

@@ -39,6 +39,8 @@ fn birth_and_death() -> Result<()> {
     created.expect("/namespace/mntns", inode)?;
     created.expect("/namespace/copied_from_mntns", oracle::own_namespace()?)?;
     created.expect("/actor/pid", pid)?;
+    created.expect("/syscall", "unshare")?;
+    created.expect("/cause", "syscall")?;
     let mounts = count_mounts(&mut child, &probe)?;
     created.expect("/namespace/mounts", mounts)?;
     // What counting has tried and failed to mount is not of interest.
@@ -46,6 +48,7 @@ fn birth_and_death() -> Result<()> {
     drop(child);
     let destroyed = trace.drain_one()?;
     destroyed.expect("/op", "namespace_destroyed")?;
+    destroyed.expect("/cause", "namespace_end")?;
     destroyed.expect("/namespace/mntns", inode)
 }
 

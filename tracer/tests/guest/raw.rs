@@ -4,7 +4,7 @@
 
 use std::arch::asm;
 use std::ffi::{CStr, c_void};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +15,7 @@ const MOUNT: u64 = 165;
 const UMOUNT2: u64 = 166;
 const BPF: u64 = 321;
 const MOUNT_SETATTR: u64 = 442;
+const OPEN_TREE_ATTR: u64 = 467;
 /// The numbers of the i386 table.
 const MOUNT_32: u32 = 21;
 const OLD_UMOUNT_32: u32 = 22;
@@ -52,11 +53,31 @@ pub(crate) fn umount2(target: u64, flags: u64) -> Result<(), Errno> {
     check(unsafe { call(UMOUNT2, [target, flags, 0, 0, 0]) })
 }
 
-/// `mount_setattr(2)`; `flags` as `AT_RECURSIVE`. The path is absolute.
-pub(crate) fn mount_setattr(path: &CStr, flags: u64, attr: &MountAttr) -> Result<(), Errno> {
+/// `mount_setattr(2)`; `flags` as `AT_RECURSIVE`. The path is absolute, or is empty and the descriptor's.
+pub(crate) fn mount_setattr(
+    directory: Option<BorrowedFd<'_>>,
+    path: &CStr,
+    flags: u64,
+    attr: &MountAttr,
+) -> Result<(), Errno> {
     let (path, size) = (path.as_ptr() as u64, size_of::<MountAttr>() as u64);
+    let directory = directory.map_or(u64::MAX, number);
     // SAFETY: mount_setattr(2) only reads the path and the structure, which live as long as the call.
-    check(unsafe { call(MOUNT_SETATTR, [u64::MAX, path, flags, std::ptr::from_ref(attr) as u64, size]) })
+    check(unsafe { call(MOUNT_SETATTR, [directory, path, flags, std::ptr::from_ref(attr) as u64, size]) })
+}
+
+/// `open_tree_attr(2)`; the path is absolute.
+pub(crate) fn open_tree_attr(path: &CStr, flags: u64, attr: &MountAttr) -> Result<OwnedFd, Errno> {
+    let (path, size) = (path.as_ptr() as u64, size_of::<MountAttr>() as u64);
+    // SAFETY: open_tree_attr(2) only reads the path and the structure, which live as long as the call.
+    let fd = unsafe { call(OPEN_TREE_ATTR, [u64::MAX, path, flags, std::ptr::from_ref(attr) as u64, size]) };
+    check(fd)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) })
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> u64 {
+    u64::from(descriptor.as_raw_fd().cast_unsigned())
 }
 
 /// The words of `struct bpf_link_info`, of the link with this number.

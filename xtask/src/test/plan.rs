@@ -22,8 +22,8 @@ impl Attach {
 }
 
 /// What depends on how the probes are attached: each operation, each failure, and the links themselves.
-const SHORT: &str =
-    "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation";
+const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
+     gone,groups,pivots,superblocks";
 
 /// One guest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -145,7 +145,7 @@ pub(super) fn time(row: &Row<'_>) -> Cell {
 }
 
 pub(super) fn syscall(row: &Row<'_>) -> Cell {
-    row.call(|call| call.syscall.name().to_owned())
+    row.first(|row| row.operation.syscall().map_or_else(unknown, |syscall| syscall.name().to_owned()))
 }
 
 pub(super) fn duration(row: &Row<'_>) -> Cell {
@@ -197,7 +197,8 @@ pub(super) fn kind(row: &Row<'_>) -> Cell {
 }
 
 pub(super) fn dev(row: &Row<'_>) -> Cell {
-    row.mount(|mount| mount.dev.to_string())
+    let superblock = row.operation.superblock().map(|superblock| superblock.dev.to_string());
+    superblock.map_or_else(|| row.mount(|mount| mount.dev.to_string()), Cell::from)
 }
 
 pub(super) fn rdev(row: &Row<'_>) -> Cell {
@@ -277,7 +278,10 @@ fn number(number: Option<u64>) -> String {
 }
 
 pub(super) fn fstype(row: &Row<'_>) -> Cell {
-    row.or_claimed(|mount| Some(escape(&mount.fstype)), |claimed| claimed.fstype.as_deref().map(escape))
+    let superblock = row.operation.superblock().map(|superblock| escape(&superblock.fstype));
+    let mounts =
+        || row.or_claimed(|mount| Some(escape(&mount.fstype)), |claimed| claimed.fstype.as_deref().map(escape));
+    superblock.map_or_else(mounts, Cell::from)
 }
 
 pub(super) fn source(row: &Row<'_>) -> Cell {

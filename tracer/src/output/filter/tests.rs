@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::{CallEnd, CallId, Effect, EffectKind, NamespaceChange, Syscall, tests::mount};
+use crate::operation::{CallEnd, CallId, Effect, EffectKind, Found, NamespaceChange, Syscall, tests::mount};
 
 const HOST: u32 = 4_026_531_841;
 const POD: u32 = 4_026_532_444;
@@ -29,9 +29,10 @@ fn called(op: Op, errno: u32) -> Operation {
         actor: actor.clone(),
         claimed,
         target_id: 1,
-        has_target: false,
+        found: Found::None,
         sections: 0,
         target: None,
+        superblock: None,
     };
     Operation { actor: Some(actor), call: Some(call), ..Operation::bare(op, 2) }
 }
@@ -150,7 +151,8 @@ fn what_is_unknown_is_only_shown_when_nothing_is_named() {
 
 #[test]
 fn a_namespace_is_found_by_its_own_number() {
-    let change = NamespaceChange { namespace: namespace(POD), copied_from: Some(namespace(HOST)), mounts: 3 };
+    let change =
+        NamespaceChange { namespace: namespace(POD), copied_from: Some(namespace(HOST)), mounts: 3, made_by: None };
     let created = Operation { namespace: Some(change), ..Operation::bare(Op::NamespaceCreated, 1) };
     assert!(shows(&mntns(&[POD], &[]), &created));
     assert!(!shows(&mntns(&[HOST], &[]), &created), "the origin does not change");

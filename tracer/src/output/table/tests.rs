@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     device::Dev,
     operation::{
-        Actor, CallEnd, CallId, Claimed, Dropped, EffectKind, Gap, Mount, Namespace, NamespaceChange, Op, PathGap,
-        Syscall, tests::mount,
+        Actor, CallEnd, CallId, Claimed, Dropped, EffectKind, Found, Gap, Mount, Namespace, NamespaceChange, Op,
+        PathGap, Syscall, tests::mount,
     },
     output::columns::find,
 };
@@ -32,9 +32,10 @@ fn called(op: Op, syscall: Syscall, errno: u32, comm: &[u8]) -> Operation {
             ..Claimed::default()
         },
         target_id: 1,
-        has_target: false,
+        found: Found::None,
         sections: 0,
         target: None,
+        superblock: None,
     };
     Operation { call: Some(call), actor: Some(actor), ..Operation::bare(op, 51_131_302_000_000) }
 }
@@ -89,7 +90,8 @@ fn examples() -> Vec<Operation> {
         ..mount(5)
     };
     let detached = Mount { namespace: None, path: Err(PathGap::NotWalked), ..tmpfs.clone() };
-    let change = NamespaceChange { namespace: POD, copied_from: Some(HOST), mounts: 34 };
+    let change =
+        NamespaceChange { namespace: POD, copied_from: Some(HOST), mounts: 34, made_by: Some(Syscall::Unshare) };
     let lost = Gap {
         dropped: vec![Dropped { hook: "graft_tree", reason: "ring_full", records: 12 }],
         missed: 0,

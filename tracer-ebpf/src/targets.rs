@@ -1,0 +1,231 @@
+//! The mounts that calls are about, as the kernel found them: at the caller's path, behind a descriptor. All of it runs
+//! outside of sections.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use tracer_common::{
+    fact::{MAKES_NAMESPACE, MountFact, kind, syscall, target},
+    hook,
+};
+
+use crate::{
+    calls::Given,
+    context::Entry,
+    emit::{Wake, call, call_start, header, send},
+    globals::{
+        FILE_PATH, FILES_TABLE, FS_PWD, MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, PATH_DENTRY, TABLE_FILES,
+        TASK_FILES, TASK_FS,
+    },
+    maps::{CALLS, Call, SCRATCH, SCRATCH_MASK, slot},
+    mount::{Place, fill, mount_of, own_root, stands_at},
+    read::{current, member, pointer, read},
+    tables::MAX_LIST,
+    tree::{self, next_mount},
+    turn::{Turn, bit},
+};
+
+/// `MOVE_MOUNT_SET_GROUP` of `uapi/linux/mount.h`.
+const SET_GROUP: u64 = 0x100;
+/// `OPEN_TREE_CLONE` of `uapi/linux/mount.h`.
+const CLONE: u64 = 1;
+/// `AT_EMPTY_PATH`, `AT_RECURSIVE` and `AT_FDCWD` of `uapi/linux/fcntl.h`.
+const EMPTY_PATH: u64 = 0x1000;
+const RECURSIVE: u64 = 0x8000;
+const CURRENT_DIRECTORY: i32 = -100;
+
+/// A door whose call is about a mount behind a descriptor.
+#[derive(Clone, Copy)]
+pub(crate) struct Behind {
+    /// The door's exit hook.
+    pub(crate) hook: u32,
+    /// Which call, and whether 32-bit callers come in here.
+    pub(crate) syscall: u32,
+    pub(crate) compat: bool,
+    pub(crate) turn: Turn,
+}
+
+/// Sends the mounts that a call which has ended is about, where a descriptor leads to them; what became of them, `None`
+/// when there are none.
+#[inline(always)]
+pub(crate) fn behind(door: Behind, given: &Given, result: i32) -> Option<u32> {
+    let flags = given.flags;
+    if result < 0 {
+        return None;
+    }
+    match door.syscall {
+        syscall::FSMOUNT if flags & MAKES_NAMESPACE == 0 => Some(detached(door, slot::FSMOUNT, result)),
+        syscall::OPEN_TREE if flags & MAKES_NAMESPACE == 0 => Some(detached(door, slot::OPEN_TREE, result)),
+        syscall::OPEN_TREE_ATTR if flags & MAKES_NAMESPACE != 0 => None,
+        syscall::OPEN_TREE_ATTR if flags & CLONE != 0 => Some(detached(door, slot::OPEN_TREE_ATTR, result)),
+        syscall::OPEN_TREE_ATTR => {
+            let subject = mount_of(path_of(result));
+            Some(with_attributes(door, slot::OPEN_TREE_ATTR, subject, flags & RECURSIVE != 0))
+        }
+        syscall::MOUNT_SETATTR if flags & EMPTY_PATH != 0 && is_empty(given.target) => {
+            let path = match given.directory {
+                CURRENT_DIRECTORY => pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_PWD.load())),
+                descriptor => path_of(descriptor),
+            };
+            Some(with_attributes(door, slot::MOUNT_SETATTR, mount_of(path), flags & RECURSIVE != 0))
+        }
+        _ => None,
+    }
+}
+
+/// The mount behind the descriptor that the call returned. It is in no table: nothing leads to it.
+#[inline(always)]
+fn detached(door: Behind, first: u32, result: i32) -> u32 {
+    let slot = door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
+    target_fact(door.hook, slot, mount_of(path_of(result)), None)
+}
+
+/// A mount whose attributes were set, or a whole tree of them.
+#[inline(always)]
+fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 {
+    let number = door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
+    let mut became = attributes_fact(door.hook << 16 | number, root);
+    if !recursive {
+        return became;
+    }
+    let mut at = root;
+    for _ in 0..MAX_LIST {
+        at = next_mount(at, root);
+        if at == tree::END {
+            return became;
+        }
+        // `LOST` is above `SENT`.
+        became |= attributes_fact(door.hook << 16 | number, at);
+    }
+    target::LOST
+}
+
+/// A global function, so that a tree costs the verifier one look and not one for each mount.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn attributes_fact(hook_and_slot: u32, subject: u64) -> u32 {
+    let walk_from = stands_at(subject, pointer(subject, &MOUNT_NS));
+    target_fact(hook_and_slot >> 16, hook_and_slot & 0xffff, subject, walk_from)
+}
+
+/// The `struct path` of the file behind one of the caller's descriptors.
+#[inline(always)]
+fn path_of(descriptor: i32) -> u64 {
+    file_of(descriptor).wrapping_add(u64::from(FILE_PATH.load()))
+}
+
+/// The `struct file` behind one of the caller's descriptors.
+#[inline(always)]
+pub(crate) fn file_of(descriptor: i32) -> u64 {
+    let table = pointer(pointer(current(), &TASK_FILES), &FILES_TABLE);
+    read::<u64>(pointer(table, &TABLE_FILES) + u64::from(descriptor.cast_unsigned()) * 8)
+}
+
+/// The open call of this thread, where this program has a hook's work to do, and notes that the hook has seen it.
+#[inline(always)]
+fn unseen(hook: u32, turn: Turn) -> Option<*mut Call> {
+    let call = call()?;
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        let done = (*call).seen & bit(hook) != 0;
+        (*call).seen |= bit(hook);
+        turn.has_work(hook, done).then_some(call)
+    }
+}
+
+/// `int path_mount(const char *dev_name, struct path *path, ...)` has returned: where no section has said which mount
+/// the call is about, the path says it.
+#[inline(always)]
+pub(crate) fn mount_target(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::MOUNT_TARGET, turn) else { return };
+    let path = context.argument(1);
+    let subject = mount_of(path);
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        if (*call).facts == 0 {
+            let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
+            (*call).target =
+                target_fact(hook::MOUNT_TARGET, turn.slot(slot::MOUNT_TARGET, slot::SECONDS), subject, walk_from);
+        }
+    }
+}
+
+/// `int path_umount(struct path *path, int flags)` begins: this is the mount that is to go.
+#[inline(always)]
+pub(crate) fn umount_target(context: &impl Entry, turn: Turn) {
+    let subject = mount_of(context.argument(0));
+    if let Some(call) = unseen(hook::UMOUNT_TARGET, turn) {
+        // SAFETY: a map value; only this thread writes it.
+        unsafe { (*call).target_id = member(subject, &MOUNT_ID) };
+    }
+}
+
+/// `path_umount` has returned, and it has put the path: the number tells whether the mount is still the one that the
+/// call began with.
+#[inline(always)]
+pub(crate) fn umount_kept(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::UMOUNT_KEPT, turn) else { return };
+    let path = context.argument(0);
+    let subject = mount_of(path);
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        if (*call).facts == 0 && (*call).target_id == member::<u32>(subject, &MOUNT_ID) {
+            let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
+            (*call).target =
+                target_fact(hook::UMOUNT_KEPT, turn.slot(slot::UMOUNT_KEPT, slot::SECONDS), subject, walk_from);
+        }
+    }
+}
+
+/// `int security_move_mount(const struct path *from_path, const struct path *to_path)`: `move_mount(2)` has found both. What
+/// joins a peer group is private before, and no hook inside its section tells that it did.
+#[inline(always)]
+pub(crate) fn move_target(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::MOVE_TARGET, turn) else { return };
+    let path = context.argument(1);
+    let subject = mount_of(path);
+    let is_private = member::<u32>(subject, &MOUNT_GROUP) == 0 && pointer(subject, &MOUNT_MASTER) == 0;
+    let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        if (*call).flags & SET_GROUP != 0 && is_private {
+            (*call).subject = subject;
+        }
+        let slot = turn.slot(slot::MOVE_TARGET, slot::SECONDS);
+        (*call).target = target_fact(hook::MOVE_TARGET, slot, subject, walk_from);
+    }
+}
+
+/// `int security_sb_pivotroot(const struct path *old_path, const struct path *new_path)`: `pivot_root(2)` has found both.
+#[inline(always)]
+pub(crate) fn pivot_target(context: &impl Entry, turn: Turn) {
+    let Some(call) = unseen(hook::PIVOT_TARGET, turn) else { return };
+    let path = context.argument(1);
+    let subject = mount_of(path);
+    let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        (*call).subject = subject;
+        (*call).old_root = own_root();
+        let slot = turn.slot(slot::PIVOT_TARGET, slot::SECONDS);
+        (*call).target = target_fact(hook::PIVOT_TARGET, slot, subject, walk_from);
+    }
+}
+
+/// Sends the mount that the open call is about; what became of it, as `fact::target` says it.
+#[inline(always)]
+fn target_fact(hook: u32, number: u32, subject: u64, walk_from: Option<(u64, u64)>) -> u32 {
+    let Some(slot) = SCRATCH.get_ptr_mut(number) else { return target::LOST };
+    // SAFETY: this program's own slot, longer than the fixed part.
+    unsafe { (*slot.cast::<MountFact>()).header = header(kind::TARGET, hook, call_start(), 0) };
+    let place = Place { mount: subject, namespace: pointer(subject, &MOUNT_NS), walk_from };
+    let bytes = fill(number, slot, &place) & SCRATCH_MASK;
+    // SAFETY: the slot is longer than the mask.
+    let sent = unsafe { send(&CALLS, hook, slot.cast(), bytes, 0, Wake::No) };
+    if sent { target::SENT } else { target::LOST }
+}
+
+/// Whether a string of the caller's is there and empty.
+#[inline(always)]
+fn is_empty(address: u64) -> bool {
+    // SAFETY: the helper bears any address.
+    unsafe { bpf_probe_read_user(address as *const u8) == Ok(0) }
+}
