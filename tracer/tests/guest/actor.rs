@@ -3,7 +3,9 @@
 //! It is this binary again, told by an environment variable. Each line it reads is a command with its words separated by
 //! tabs; each line it writes is the errno of that command, 0 for success. It ends when its input does.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
@@ -139,6 +141,10 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
         ["tmpfs", target] => rustix::mount::mount("tmpfs", *target, "tmpfs", MountFlags::empty(), None),
         ["mount", source, target, fstype] => rustix::mount::mount(*source, *target, *fstype, MountFlags::empty(), None),
         ["bind", source, target] => rustix::mount::mount_bind(*source, *target),
+        ["setns", pid] => {
+            let namespace = File::open(format!("/proc/{pid}/ns/mnt")).map_err(|_| Errno::NOENT)?;
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
+        }
         ["mkdir", path] => rustix::fs::mkdir(*path, 0o755.into()),
         ["switch", target] => switch_root(target),
         ["pivot", new, old] => rustix::process::pivot_root(*new, *old),

@@ -66,13 +66,18 @@ pub(crate) fn expect_effects(operation: &Operation, op: &str, syscall: &str, wan
     expect_all(operation, wanted)
 }
 
+/// An operation of this kind, with exactly these effects.
+pub(crate) fn expect_all_of(operation: &Operation, op: &str, wanted: &[Wanted]) -> Result<()> {
+    operation.expect("/op", op)?;
+    expect_all(operation, wanted)
+}
+
 /// Without a call, for this reason, exactly these effects.
 pub(crate) fn expect_uncalled(operation: &Operation, op: &str, cause: &str, wanted: &[Wanted]) -> Result<()> {
-    operation.expect("/op", op)?;
     operation.expect("/cause", cause)?;
     operation.expect("/syscall", Value::Null)?;
     operation.expect("/result/errno", Value::Null)?;
-    expect_all(operation, wanted)
+    expect_all_of(operation, op, wanted)
 }
 
 fn expect_all(operation: &Operation, wanted: &[Wanted]) -> Result<()> {

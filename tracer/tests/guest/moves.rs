@@ -1,6 +1,7 @@
 //! A mount goes elsewhere: it keeps its id, is shown once as a move, and where propagation takes copies of it, those are
 //! shown as attached.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +19,9 @@ use super::oracle;
 use super::program::Lasting;
 use super::trial::trial;
 
+/// `MOVE_MOUNT_BENEATH`, not in rustix; from `linux/mount.h`.
+const BENEATH: u32 = 0x200;
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("moves::by_mount", by_mount),
@@ -25,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("moves::by_a_descriptor", by_a_descriptor),
         trial("moves::under_a_shared_mount", under_a_shared_mount),
         trial("moves::from_a_shared_mount_is_refused", from_a_shared_mount_is_refused),
+        trial("moves::beneath_another_mount", beneath_another_mount),
     ]
 }
 
@@ -113,4 +118,33 @@ fn from_a_shared_mount_is_refused() -> Result<()> {
     }
     mounted.unmount()?;
     room.unmount()
+}
+
+/// `MOVE_MOUNT_BENEATH` (6.5 and newer): the mount that was on top stands on the one that came, and moves along with it.
+fn beneath_another_mount() -> Result<()> {
+    let (from, to) = (ground::directory("from")?, ground::directory("to")?);
+    let (mounted, top) = (Mounted::tmpfs(&from)?, Mounted::tmpfs(&to)?);
+    let before = (oracle::own_mount_at(&from)?.id, oracle::own_mount_at(&to)?.id);
+    let mut trace = Lasting::trace()?;
+    let answer = rustix::mount::move_mount(CWD, &from, CWD, &to, MoveMountFlags::from_bits_retain(BENEATH));
+    let operation = trace.drain_one()?;
+    if answer == Err(Errno::INVAL) {
+        // An older kernel does not know the flag, and refuses before it looks at a path.
+        operation.expect_failure("move", 22, "EINVAL")?;
+        mounted.unmount()?;
+        return top.unmount();
+    }
+    answer.context("a move beneath another mount")?;
+    let mounted = mounted.moved_to(&to);
+    operation.expect("/op", "move")?;
+    operation.expect("/result/errno", 0)?;
+    operation.expect("/claimed/flags", vec!["MOVE_MOUNT_BENEATH"])?;
+    let moved: BTreeSet<u64> = operation.effects().iter().filter_map(|effect| effect["mount_id"].as_u64()).collect();
+    ensure!(moved.contains(&before.0), "the mount that moved is not among the effects: {operation:?}");
+    ensure!(operation.effects().iter().all(|effect| effect["kind"] == "move"), "only moves: {operation:?}");
+    ensure!(oracle::own_mount_at(&to)?.id == before.1, "the mount on top is not on top any more");
+    top.unmount()?;
+    trace.drain()?;
+    ensure!(oracle::own_mount_at(&to)?.id == before.0, "below it is not what moved");
+    mounted.unmount()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use rustix::io::Errno;
+use rustix::process::WaitOptions;
 
 use super::actor::Actor;
 use super::ground;
@@ -13,8 +14,12 @@ use super::kernel;
 use super::operation::Operation;
 use super::oracle;
 use super::program::Lasting;
+use super::raw;
 use super::trial::trial;
 
+/// `linux/sched.h` and `asm/signal.h`.
+const CLONE_NEWNS: u64 = 0x0002_0000;
+const SIGCHLD: u64 = 17;
 const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
 /// The mounts that mountinfo hides: an initial root, and below it, on new kernels, another. More would be a surprise.
 const MOST_HIDDEN: u64 = 16;
@@ -23,6 +28,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("namespaces::birth_and_death", birth_and_death),
         trial("namespaces::a_birth_that_is_refused", a_birth_that_is_refused),
+        trial("namespaces::made_by_clone_and_clone3", made_by_clone_and_clone3),
+        trial("namespaces::entered_by_setns", entered_by_setns),
         trial("namespaces::mounts_go_with_their_namespace", mounts_go_with_their_namespace),
     ]
 }
@@ -62,6 +69,39 @@ fn a_birth_that_is_refused() -> Result<()> {
     let shown = trace.drain()?;
     ensure!(shown.is_empty(), "no namespace was made, but this was shown: {shown:#?}");
     Ok(())
+}
+
+/// A child that is born into a namespace of its own, and ends with it.
+fn made_by_clone_and_clone3() -> Result<()> {
+    let mut trace = Lasting::trace()?;
+    let children =
+        [("clone", raw::clone_and_end(CLONE_NEWNS | SIGCHLD)), ("clone3", raw::clone3_and_end(CLONE_NEWNS, SIGCHLD))];
+    for (syscall, child) in &children {
+        let child = child.as_ref().map_err(|errno| anyhow::anyhow!("{syscall} gave {errno}"))?;
+        rustix::process::waitpid(rustix::process::Pid::from_raw(*child), WaitOptions::empty())?;
+    }
+    let operations = trace.drain()?;
+    let made: Vec<_> = operations.iter().filter(|operation| operation.op() == "namespace_created").collect();
+    ensure!(made.len() == 2 && operations.len() == 4, "two births and two ends: {operations:#?}");
+    for ((syscall, _), operation) in children.iter().zip(made) {
+        operation.expect("/syscall", *syscall)?;
+        operation.expect("/actor/pid", std::process::id())?;
+        operation.expect("/namespace/copied_from_mntns", oracle::own_namespace()?)?;
+    }
+    Ok(())
+}
+
+/// Who enters another namespace changes none.
+fn entered_by_setns() -> Result<()> {
+    let mut child = Actor::private()?;
+    let (own, other) = (oracle::own_namespace()?, child.namespace()?);
+    let mut trace = Lasting::trace()?;
+    child.must(&["setns", &std::process::id().to_string()])?;
+    ensure!(child.namespace()? == own, "setns left the child in {other}");
+    // The namespace that nobody is in any more ends, and that is all.
+    let ended = trace.drain_one()?;
+    ended.expect("/op", "namespace_destroyed")?;
+    ended.expect("/namespace/mntns", other)
 }
 
 /// The end of a namespace is one operation, however much was mounted in it, and touches no other namespace.

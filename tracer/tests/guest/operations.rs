@@ -5,10 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::disk::Disk;
+use super::expect::{Wanted, expect_all_of, expect_effects};
 use super::ground::{self, Mounted};
+use super::kernel::Debugfs;
 use super::operation::{Operation, expect_path};
 use super::oracle::{self, Mount};
 use super::program::Lasting;
@@ -22,6 +25,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("operations::bind", bind),
         trial("operations::umount", umount),
         trial("operations::lazy_umount_of_a_busy_mount", lazy_umount_of_a_busy_mount),
+        trial("operations::forced_and_expired_umount", forced_and_expired_umount),
+        trial("operations::automount", automount),
         trial("operations::nothing_made_nothing_shown", nothing_made_nothing_shown),
     ]
 }
@@ -105,6 +110,49 @@ fn lazy_umount_of_a_busy_mount() -> Result<()> {
 }
 
 /// The twin of every "exactly one": without an action there is none.
+/// `MNT_EXPIRE` only marks a mount that is in use by nobody; the second one takes it away.
+fn forced_and_expired_umount() -> Result<()> {
+    let target = ground::directory("umount")?;
+    let mut trace = Lasting::trace()?;
+    let mounted = Mounted::tmpfs(&target)?;
+    trace.drain()?;
+    let wanted = Wanted::own("detach", &target)?;
+    rustix::mount::unmount(&target, UnmountFlags::FORCE).context("a forced unmount")?;
+    let forced = trace.drain_one()?;
+    expect_effects(&forced, "umount", "umount2", &[wanted])?;
+    forced.expect("/claimed/flags", vec!["MNT_FORCE"])?;
+    mounted.forget();
+    let mounted = Mounted::tmpfs(&target)?;
+    trace.drain()?;
+    let wanted = Wanted::own("detach", &target)?;
+    let marked = rustix::mount::unmount(&target, UnmountFlags::EXPIRE);
+    ensure!(marked == Err(Errno::AGAIN), "the first unmount with MNT_EXPIRE gave {marked:?}");
+    trace.drain_one()?.expect_failure("umount", 11, "EAGAIN")?;
+    rustix::mount::unmount(&target, UnmountFlags::EXPIRE).context("the second unmount with MNT_EXPIRE")?;
+    expect_effects(&trace.drain_one()?, "umount", "umount2", &[wanted])?;
+    mounted.forget();
+    Ok(())
+}
+
+/// The kernel mounts tracefs below debugfs when somebody looks there; an unmount takes it along.
+fn automount() -> Result<()> {
+    let debug = Debugfs::mount()?;
+    let point = debug.path.join("tracing");
+    let mut trace = Lasting::trace()?;
+    std::fs::read_dir(&point).with_context(|| format!("cannot list {}", point.display()))?;
+    let operation = trace.drain_one()?;
+    expect_all_of(&operation, "automount", &[Wanted::own("attach", &point)?])?;
+    operation.expect("/syscall", serde_json::Value::Null)?;
+    operation.expect("/cause", serde_json::Value::Null)?;
+    operation.expect("/effects/0/fstype", "tracefs")?;
+    expect_own_actor(&operation)?;
+    // The twin: who looks again mounts nothing.
+    std::fs::read_dir(&point)?;
+    let shown = trace.drain()?;
+    ensure!(shown.is_empty(), "a second look mounted something: {shown:#?}");
+    debug.unmount()
+}
+
 fn nothing_made_nothing_shown() -> Result<()> {
     let mut trace = Lasting::trace()?;
     let operations = trace.drain()?;

@@ -14,6 +14,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 const MOUNT: u64 = 165;
 const UMOUNT2: u64 = 166;
 const BPF: u64 = 321;
+const CLONE: u64 = 56;
+const CLONE3: u64 = 435;
 const MOUNT_SETATTR: u64 = 442;
 const OPEN_TREE_ATTR: u64 = 467;
 /// The numbers of the i386 table.
@@ -129,6 +131,11 @@ impl LowMemory {
         Ok(u32::try_from(at as usize)?)
     }
 
+    /// The address of `struct mount_attr` that sets these attributes.
+    pub(crate) fn attributes(&mut self, set: u64) -> Result<u32> {
+        self.text([set.to_ne_bytes().as_slice(), &[0; 24]].concat())
+    }
+
     /// The address of a path.
     pub(crate) fn path(&mut self, path: &Path) -> Result<u32> {
         self.text(path.as_os_str().as_encoded_bytes())
@@ -151,6 +158,65 @@ pub(crate) fn umount2_32(target: u32, flags: u32) -> Result<(), Errno> {
 pub(crate) fn old_umount_32(target: u32) -> Result<(), Errno> {
     // SAFETY: umount(2) only reads memory, and the kernel checks the address.
     check(unsafe { call_32(OLD_UMOUNT_32, [target, 0, 0, 0, 0]) }.into())
+}
+
+/// `open_tree(2)`, `fsopen(2)` and `fspick(2)` by the i386 door: what gives a descriptor for a name.
+pub(crate) fn open_32(number: u32, arguments: [u32; 3]) -> Result<OwnedFd, Errno> {
+    let [first, second, third] = arguments;
+    // SAFETY: these calls only read memory, and the kernel checks each address.
+    let fd = unsafe { call_32(number, [first, second, third, 0, 0]) };
+    check(fd.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A call by the i386 door that only reads memory and gives no descriptor: the newer calls for mounts.
+pub(crate) fn newer_32(number: u32, arguments: [u32; 5]) -> Result<(), Errno> {
+    // SAFETY: these calls only read memory, and the kernel checks each address.
+    check(unsafe { call_32(number, arguments) }.into())
+}
+
+/// clone(2) of a child that ends at once; its process id.
+pub(crate) fn clone_and_end(flags: u64) -> Result<i32, Errno> {
+    let answer = unsafe_fork(CLONE, [flags, 0, 0, 0, 0]);
+    check(answer).map(|()| i32::try_from(answer).unwrap_or(i32::MAX))
+}
+
+/// clone3(2) of a child that ends at once; its process id.
+pub(crate) fn clone3_and_end(flags: u64, exit_signal: u64) -> Result<i32, Errno> {
+    // `struct clone_args` of `linux/sched.h`, its first version.
+    let asked = [flags, 0, 0, 0, exit_signal, 0, 0, 0];
+    let answer = unsafe_fork(CLONE3, [asked.as_ptr() as u64, size_of_val(&asked) as u64, 0, 0, 0]);
+    check(answer).map(|()| i32::try_from(answer).unwrap_or(i32::MAX))
+}
+
+/// Makes a child, which shares no memory with us and does nothing but end.
+fn unsafe_fork(number: u64, arguments: [u64; 5]) -> i64 {
+    let [first, second, third, fourth, fifth] = arguments;
+    let answer: i64;
+    // SAFETY: without CLONE_VM the child has memory of its own, and it leaves the block by exit(2) alone; the parent clobbers
+    // what a system call clobbers.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov eax, 60",
+            "xor edi, edi",
+            "syscall",
+            "2:",
+            inlateout("rax") number => answer,
+            inlateout("rdi") first => _,
+            in("rsi") second,
+            in("rdx") third,
+            in("r10") fourth,
+            in("r8") fifth,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer
 }
 
 fn check(answer: i64) -> Result<(), Errno> {
