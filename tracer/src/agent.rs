@@ -4,6 +4,9 @@ mod error;
 mod hands;
 mod policy_watch;
 mod pump;
+mod record;
+mod replay;
+mod stats;
 
 use std::{
     fs,
@@ -13,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-pub use self::error::AgentError;
-use self::hands::Hands;
+pub use self::{error::AgentError, record::RecordFile, replay::replay};
+use self::{hands::Hands, pump::Beside};
 use crate::{
     cli::{EXIT_LOSS, trace::Settings},
     clock::Clock,
@@ -39,18 +42,24 @@ use rustix::{
 /// Where the node keeps its cgroups.
 pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Shows operations until the settings, a signal or the reader of the output end it.
-pub fn trace(probes: Probes, rings: Rings, settings: Settings, fail_on_loss: bool) -> Result<ExitCode, AgentError> {
+/// Shows operations until the settings, a signal or the reader of the output end it; all of them are recorded too.
+pub fn trace(
+    probes: Probes,
+    rings: Rings,
+    settings: Settings,
+    fail_on_loss: bool,
+    record: Option<RecordFile>,
+) -> Result<ExitCode, AgentError> {
     let origin = origin();
-    let duration = settings.duration;
+    let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
+    let beside = Beside { duration: settings.duration, record, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
-    let stats =
-        pump::run(probes, rings, Engine::new(process::id(), None), duration, None, &ready, |effect| match effect {
-            Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-            Effect::Limit(_) => Ok((Flow::On, None)),
-        })?;
+    let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
+        Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
+        Effect::Limit(_) => Ok((Flow::On, None)),
+    })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
 }
@@ -74,7 +83,8 @@ pub fn limit(
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
     let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
     let engine = Engine::new(process::id(), Some(limiter));
-    pump::run(probes, rings, engine, None, Some(watched), &ready, |effect| match effect {
+    let beside = Beside { watched: Some(watched), ..Beside::default() };
+    pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
         Effect::Emit { .. } => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;

@@ -8,6 +8,7 @@ pub mod look;
 pub mod man;
 mod nearest;
 pub mod probes;
+pub mod replay;
 pub mod self_test;
 pub mod trace;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Trace(Box<trace::Args>),
     /// Limits the disks of pods' volumes as a policy says, as soon as a volume appears.
     Agent(agent::Args),
+    /// Shows again what `trace --record` has seen, here or elsewhere, without any privilege.
+    Replay(Box<replay::Args>),
     /// Says what this node allows, and the remedy for what it does not.
     Check(check::Args),
     /// The process that the self-test watches
@@ -59,6 +62,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::Agent(args) => agent::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Check(args) => Ok(check::run(args)),
         Command::SelfTest => Ok(self_test::run()),
         Command::Completions(args) => Ok(completions::run(&args)),

@@ -14,6 +14,11 @@ impl Clock {
         Self { wall_minus_boot_ns: wall_ns - i128::from(boot_ns) }
     }
 
+    /// Wall time at boot, in nanoseconds since 1970.
+    pub fn boot_at_ns(self) -> i128 {
+        self.wall_minus_boot_ns
+    }
+
     /// RFC 3339 in UTC with nanoseconds.
     pub fn wall(self, boot_ns: u64) -> String {
         format!("{:.9}", self.timestamp(boot_ns))

@@ -7,6 +7,7 @@ pub mod escape;
 pub mod filter;
 pub mod flags;
 pub mod json;
+pub mod recording;
 pub mod say;
 pub mod show;
 pub mod table;

@@ -42,6 +42,7 @@ mod guest {
     pub(crate) mod pivots;
     pub(crate) mod policies;
     pub(crate) mod propagation;
+    pub(crate) mod recordings;
     pub(crate) mod refusals;
     pub(crate) mod reloads;
     pub(crate) mod secrets;
@@ -67,8 +68,8 @@ mod guest {
 
 use guest::{
     actor, burst, callers32, changes, check, detached, failures, flags, gone, ground, groups, limits, links, loss,
-    matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation, refusals,
-    reloads, secrets, superblocks, terminal, trees, trial,
+    matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation, recordings,
+    refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         terminal::trials(),
         secrets::trials(),
         flags::trials(),
+        recordings::trials(),
         order::trials(),
         burst::trials(),
         loss::trials(),

@@ -1,12 +1,13 @@
 //! What can end the agent.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
 use crate::{
     host::{cgroups::CgroupError, namespaces::NamespaceError},
     limit::apply::ApplyError,
+    output::recording::RecordingError,
     probe::load::ProbeError,
 };
 
@@ -25,6 +26,24 @@ pub enum AgentError {
     /// The output is full, say.
     #[error("cannot write to the standard output")]
     Output(#[source] io::Error),
+    /// The recording cannot be made.
+    #[error("cannot write the recording {}", file.display())]
+    Record {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A recording cannot be read on.
+    #[error("cannot replay {}", file.display())]
+    Recording {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: RecordingError,
+    },
     /// A decision is no JSON.
     #[error("cannot write a decision as JSON")]
     Json(#[source] serde_json::Error),

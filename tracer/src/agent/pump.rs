@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, future,
+    future,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -15,12 +15,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{AgentError, boot_ns, policy_watch::PolicyWatch};
+use super::{AgentError, boot_ns, policy_watch::PolicyWatch, record::Record, stats::Stats};
 use crate::{
     engine::{Counts, Effect, Engine, Input},
     limit::policy::Policy,
     operation::Gap,
-    output::{say::note, show::Flow},
+    output::{recording::Totals, say::note, show::Flow},
     probe::{load::Probes, losses::Losses},
     stream::{BATCH, Rings, Stream},
 };
@@ -41,45 +41,14 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) trait Act: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError> {}
 impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Act for A {}
 
-/// What was seen and what was lost, from `ready` on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stats {
-    counts: Counts,
-    /// Operations of which nothing came through.
-    dropped: u64,
-    /// Records that were dropped, those of operations that were seen in part among them.
-    records_lost: u64,
-    /// Runs of programs that the kernel skipped; `None` where it does not count them.
-    missed: Option<u64>,
-}
-
-impl Stats {
-    pub(super) fn lost_anything(&self) -> bool {
-        self.dropped + self.records_lost + self.missed.unwrap_or(0) > 0
-    }
-}
-
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { operations, unresolved, undecodable, .. } = self.counts;
-        let missed = self.missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
-        let (dropped, records_lost, unresolved) = (self.dropped, self.records_lost, unresolved + undecodable);
-        write!(
-            f,
-            "stats: seen={operations} dropped={dropped} missed={missed} unresolved={unresolved} records_lost={records_lost}"
-        )
-    }
-}
-
 /// Takes the rings through the engine until it is time to end; prints what was seen and what was lost.
 ///
-/// `watched` is the policy's file and what it said. `ready` is said when a signal would already end it in order.
+/// `ready` is said when a signal would already end it in order.
 pub(super) fn run(
     mut probes: Probes,
     rings: Rings,
     engine: Engine,
-    duration: Option<Duration>,
-    watched: Option<(PathBuf, Policy)>,
+    beside: Beside,
     ready: &str,
     act: impl Act,
 ) -> Result<Stats, AgentError> {
@@ -90,7 +59,7 @@ pub(super) fn run(
     let counts = runtime.block_on(async {
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
-        let watch = watched.map(|(file, policy)| PolicyWatch::new(file, policy));
+        let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
         note(ready);
         let said = before.clone();
         Pump {
@@ -99,23 +68,39 @@ pub(super) fn run(
             act,
             probes: &mut probes,
             watch,
+            record: beside.record,
             losses_at: None,
             said,
             wait: Wait::Not,
             read_until_ns: 0,
         }
-        .run(signals, duration)
+        .run(signals, beside.duration)
         .await
     })?;
+    let (counts, record) = counts;
     let losses = probes.losses()?;
-    let stats = Stats {
-        counts,
+    let totals = Totals {
         dropped: losses.operations - before.operations,
         records_lost: losses.records() - before.records(),
         missed: losses.missed.is_some().then(|| losses.runs() - before.runs()),
     };
+    if let Some(mut record) = record {
+        record.end(totals, boot_ns())?;
+    }
+    let stats = Stats { counts, totals };
     note(stats);
     Ok(stats)
+}
+
+/// What runs beside the rings.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// When to end.
+    pub(super) duration: Option<Duration>,
+    /// The policy's file and what it said.
+    pub(super) watched: Option<(PathBuf, Policy)>,
+    /// What all inputs go into besides.
+    pub(super) record: Option<Record>,
 }
 
 /// How to wait for the next records.
@@ -135,6 +120,7 @@ struct Pump<'a, A> {
     act: A,
     probes: &'a mut Probes,
     watch: Option<PolicyWatch>,
+    record: Option<Record>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -145,7 +131,17 @@ struct Pump<'a, A> {
 }
 
 impl<A: Act> Pump<'_, A> {
-    async fn run(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
+    /// What was counted, and the recording, which has no end yet.
+    async fn run(
+        mut self,
+        signals: Signals,
+        duration: Option<Duration>,
+    ) -> Result<(Counts, Option<Record>), AgentError> {
+        let counts = self.turns(signals, duration).await?;
+        Ok((counts, self.record))
+    }
+
+    async fn turns(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
         let mut end = std::pin::pin!(sleep_or_never(duration));
         loop {
             if self.wait == Wait::Doze {
@@ -214,6 +210,9 @@ impl<A: Act> Pump<'_, A> {
             }
         }
         self.read_until_ns = turn.until_ns;
+        if let (Wait::Wake, Some(record)) = (self.wait, &mut self.record) {
+            record.flush()?;
+        }
         Ok(Flow::On)
     }
 
@@ -233,7 +232,11 @@ impl<A: Act> Pump<'_, A> {
 
     /// One input, and what its effects answer.
     fn step(&mut self, input: Input<'_>) -> Result<Flow, AgentError> {
-        let mut effects = VecDeque::from(self.engine.step(input, boot_ns()));
+        let now_ns = boot_ns();
+        if let Some(record) = &mut self.record {
+            record.input(&input, now_ns)?;
+        }
+        let mut effects = VecDeque::from(self.engine.step(input, now_ns));
         while let Some(effect) = effects.pop_front() {
             let (flow, answer) = (self.act)(effect)?;
             if flow == Flow::End {

@@ -1,6 +1,6 @@
 //! `mount-tracer trace`: flags -> [`Settings`].
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -9,7 +9,7 @@ use super::{
     look::{self, Output},
 };
 use crate::{
-    agent::{self, AgentError},
+    agent::{self, AgentError, RecordFile},
     output::{
         columns,
         filter::Filter,
@@ -32,6 +32,9 @@ pub struct Args {
     count: Option<u64>,
     #[command(flatten)]
     probes: super::probes::Args,
+    /// Write all that is seen into this file too, whatever is shown of it, for `replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
@@ -56,34 +59,42 @@ pub struct Settings {
     pub filter: Filter,
 }
 
+impl Settings {
+    /// What the flags say, or why they cannot be meant.
+    pub fn of(look: &look::Args, filter: &filter::Args, count: Option<u64>) -> Result<Self, String> {
+        Ok(Self {
+            output: look.output,
+            look: look.validated()?,
+            headers: !look.no_headers,
+            duration: None,
+            count,
+            filter: filter.validated()?,
+        })
+    }
+}
+
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     if args.look.list_columns {
         columns::list().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     }
-    let (look, filter) = match args.look.validated().and_then(|look| Ok((look, args.filter.validated()?))) {
-        Ok(validated) => validated,
+    let settings = match Settings::of(&args.look, &args.filter, args.count) {
+        Ok(settings) => Settings { duration: args.duration, ..settings },
         Err(why) => {
             note(format_args!("mount-tracer: {why}"));
             return Ok(ExitCode::from(EXIT_USAGE));
         }
     };
-    let settings = Settings {
-        output: args.look.output,
-        look,
-        headers: !args.look.no_headers,
-        duration: args.duration,
-        count: args.count,
-        filter,
-    };
+    let record = args.record.as_deref().map(RecordFile::create).transpose()?;
     match super::probes::attach(args.probes, false) {
-        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss),
+        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record),
         Err(status) => Ok(status),
     }
 }
 
-fn count(text: &str) -> Result<u64, String> {
+/// A number of operations.
+pub(super) fn count(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "write a whole number from 1 on".to_owned())
 }
 

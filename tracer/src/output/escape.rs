@@ -4,9 +4,12 @@
 //! are control characters, bytes that are not UTF-8, and the characters that change the direction or the layout of
 //! what stands around them.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use tracer_common::fact::SOURCE_BYTES;
+
+/// In place of what is not shown.
+const HIDDEN: &[u8] = b"***";
 
 /// The text of `bytes`.
 pub fn escape(bytes: &[u8]) -> String {
@@ -25,33 +28,42 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
-/// A source, escaped, without what may be a secret in it: the user part of a URL, of `//user:password@host` and of
-/// `user:password@host:/path`, a query string, a fragment. A path is none of these, and stays whole.
+/// A source, escaped, without what may be a secret in it.
 pub fn escape_source(bytes: &[u8]) -> String {
-    let text = escape(bytes);
-    if text.starts_with('/') && !text.starts_with("//") {
-        return text;
+    escape(&hidden_source(bytes))
+}
+
+/// A source without what may be a secret in it: the user part of a URL, of `//user:password@host` and of
+/// `user:password@host:/path`, a query string, a fragment. A path is none of these, and stays whole.
+pub fn hidden_source(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.starts_with(b"/") && !bytes.starts_with(b"//") {
+        return Cow::Borrowed(bytes);
     }
-    let slashes = text.find("//").map(|at| at + 2);
-    let (head, rest) = text.split_at(slashes.unwrap_or(0));
-    let host = &rest[..rest.find('/').unwrap_or(rest.len())];
+    let slashes = find(bytes, b"//").map(|at| at + 2);
+    let (head, rest) = bytes.split_at(slashes.unwrap_or(0));
+    let host = &rest[..find(rest, b"/").unwrap_or(rest.len())];
+    let last_at = |text: &[u8]| text.iter().rposition(|byte| *byte == b'@');
     let at = match slashes {
-        Some(_) => host.rfind('@').or_else(|| rest.rfind('@')),
-        None => host.rfind('@').filter(|at| host[..*at].contains(':')),
+        Some(_) => last_at(host).or_else(|| last_at(rest)),
+        None => last_at(host).filter(|at| host[..*at].contains(&b':')),
     };
     // One that was cut may have lost the `@` behind its password.
     let cut = bytes.len() + 1 >= SOURCE_BYTES;
-    if at.is_none() && cut && (slashes.is_some() || host.contains(':')) {
-        return format!("{head}***");
+    if at.is_none() && cut && (slashes.is_some() || host.contains(&b':')) {
+        return Cow::Owned([head, HIDDEN].concat());
     }
-    if at.is_none() && slashes.is_none() && !text.contains(":/") {
-        return text;
+    if at.is_none() && slashes.is_none() && find(bytes, b":/").is_none() {
+        return Cow::Borrowed(bytes);
     }
-    let (user, path) = at.map_or(("", rest), |at| ("***@", &rest[at + 1..]));
-    match path.find(['?', '#']) {
-        Some(end) => format!("{head}{user}{}***", &path[..=end]),
-        None => format!("{head}{user}{path}"),
+    let (user, path) = at.map_or((&b""[..], rest), |at| (b"***@", &rest[at + 1..]));
+    match path.iter().position(|byte| b"?#".contains(byte)) {
+        Some(end) => Cow::Owned([head, user, &path[..=end], HIDDEN].concat()),
+        None => Cow::Owned([head, user, path].concat()),
     }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
 }
 
 fn push_bytes(out: &mut String, bytes: &[u8]) {
@@ -123,6 +135,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_hidden_stays_hidden(bytes: Vec<u8>) {
+            let once = hidden_source(&bytes).into_owned();
+            prop_assert_eq!(&*hidden_source(&once), &*once);
+        }
+
         #[test]
         fn every_escape_can_be_taken_back(bytes: Vec<u8>) {
             let text = escape(&bytes);

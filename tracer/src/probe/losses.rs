@@ -20,7 +20,7 @@ use super::{
 use crate::operation::{Dropped, Gap, Namespace};
 
 /// The names of `tracer_common::hook::reason`, by number.
-const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "list_too_long"];
+pub const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "list_too_long"];
 
 /// The counts of calls that a second program saw for the first one, by hook.
 const COVERED: &str = "COVERED";
