@@ -148,6 +148,10 @@ pub(super) fn syscall(row: &Row<'_>) -> Cell {
     row.first(|row| row.operation.syscall().map_or_else(unknown, |syscall| syscall.name().to_owned()))
 }
 
+pub(super) fn cause(row: &Row<'_>) -> Cell {
+    row.first(|row| row.operation.cause.map_or_else(unknown, |cause| cause.name().to_owned()))
+}
+
 pub(super) fn duration(row: &Row<'_>) -> Cell {
     row.call(|call| call.duration_ns().map_or_else(unknown, words::duration))
 }
