@@ -7,7 +7,6 @@ mod pump;
 
 use std::{
     fs,
-    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::{self, ExitCode},
     time::Duration,
@@ -25,7 +24,7 @@ use crate::{
     output::{
         json::Origin,
         say::note,
-        show::{Flow, Show},
+        show::{Flow, Show, terminal_width},
     },
     probe::load::Probes,
     stream::Rings,
@@ -113,12 +112,4 @@ fn origin() -> Origin {
 fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     u64::try_from(Duration::try_from(now).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn terminal_width() -> Option<usize> {
-    let out = io::stdout();
-    if !out.is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
 }

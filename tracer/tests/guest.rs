@@ -29,6 +29,7 @@ mod guest {
     pub(crate) mod flags;
     pub(crate) mod limits;
     pub(crate) mod links;
+    pub(crate) mod list;
     pub(crate) mod loss;
     pub(crate) mod matches;
     pub(crate) mod missing;
@@ -62,9 +63,9 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, loss, matches, missing,
-    moves, names, namespaces, operations, order, policies, program, propagation, refusals, reloads, secrets, terminal,
-    trees, trial,
+    actor, burst, callers32, changes, check, detached, failures, flags, ground, limits, links, list, loss, matches,
+    missing, moves, names, namespaces, operations, order, policies, program, propagation, refusals, reloads, secrets,
+    terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         names::trials(),
         terminal::trials(),
         secrets::trials(),
+        list::trials(),
         flags::trials(),
         order::trials(),
         burst::trials(),

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     agent::{self, AgentError},
     output::{
-        columns,
+        columns::{self, Operations},
         filter::Filter,
+        grid::Look,
         say::{line, note},
-        table::Look,
     },
 };
 
@@ -45,7 +45,7 @@ pub struct Settings {
     /// How to print.
     pub output: Output,
     /// What a table looks like.
-    pub look: Look,
+    pub look: Look<Operations>,
     /// Whether a table has a head.
     pub headers: bool,
     /// When to end.
@@ -58,8 +58,8 @@ pub struct Settings {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
-    if args.look.list_columns {
-        columns::list().iter().for_each(line);
+    if args.look.form.list_columns {
+        columns::list::<Operations>().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     }
     let (look, filter) = match args.look.validated().and_then(|look| Ok((look, args.filter.validated()?))) {
@@ -70,9 +70,9 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         }
     };
     let settings = Settings {
-        output: args.look.output,
+        output: args.look.form.output,
         look,
-        headers: !args.look.no_headers,
+        headers: !args.look.form.no_headers,
         duration: args.duration,
         count: args.count,
         filter,
