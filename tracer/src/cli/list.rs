@@ -19,7 +19,7 @@ use crate::{
         filter::Filter,
         grid::{Choice, Look},
         json,
-        listing::{self, Mounts},
+        listing::{self, Frame, Mounts},
         say::{chain, line, note},
         show::{print, terminal_width},
     },
@@ -126,9 +126,10 @@ impl Args {
     }
 
     fn print(&self, tables: &[MountTable], look: &Look<Mounts>) -> io::Result<()> {
+        let frame = Frame { several: self.all, head: !self.form.no_headers, width: terminal_width() };
         let lines = match self.form.output {
             Output::Json => objects(tables)?,
-            Output::Table | Output::Wide => listing::lines(tables, look, terminal_width(), !self.form.no_headers),
+            Output::Table | Output::Wide => listing::lines(tables, look, frame),
         };
         let mut out = BufWriter::new(io::stdout());
         print(&mut out, lines)?;

@@ -150,9 +150,20 @@ pub fn heading(table: &MountTable) -> String {
     format!("mount namespace {}{id}: {whose}{others}", table.namespace.inum)
 }
 
-/// The lines of all tables: with several, each below its heading, or flat with their namespace in each line.
-pub fn lines(tables: &[MountTable], look: &Look<Mounts>, width: Option<usize>, head: bool) -> Vec<String> {
-    let several = tables.len() > 1;
+/// How tables are put together.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// They may be of several namespaces: each stands below its heading, or flat with its namespace in each line.
+    pub several: bool,
+    /// The names of the columns stand above all.
+    pub head: bool,
+    /// Cells of the terminal, if it is one.
+    pub width: Option<usize>,
+}
+
+/// The lines of all tables.
+pub fn lines(tables: &[MountTable], look: &Look<Mounts>, frame: Frame) -> Vec<String> {
+    let Frame { several, head, width } = frame;
     let mut grid = Grid::new(&with_namespace(look, several && !look.tree), width);
     let sections: Vec<Section<'_>> = tables.iter().map(|table| Section::of(table, look.tree)).collect();
     grid.fit(sections.iter().flat_map(Section::rows));

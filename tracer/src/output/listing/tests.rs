@@ -35,7 +35,7 @@ fn look(tree: bool) -> Look<Mounts> {
 }
 
 fn shown(look: &Look<Mounts>, width: Option<usize>) -> Vec<String> {
-    lines(&[one()], look, width, true)
+    lines(&[one()], look, Frame { several: false, head: true, width })
 }
 
 #[test]
@@ -77,7 +77,8 @@ fn no_secret_is_in_any_column() {
 fn several_namespaces_have_headings_or_a_column() {
     let thread = Task { pid: 812, tid: 815, comm: b"worker".to_vec() };
     let tables = [one(), table(4_026_532_202, Some(thread), 2), table(4_026_532_300, None, 0)];
-    let trees = lines(&tables, &look(true), Some(80), false);
+    let frame = Frame { several: true, head: true, width: Some(80) };
+    let trees = lines(&tables, &look(true), Frame { head: false, ..frame });
     let headings: Vec<&str> = trees.iter().map(String::as_str).filter(|line| line.starts_with("mount")).collect();
     let expected = [
         "mount namespace 4026531841 (id 1): pid 1 systemd and 45 other processes",
@@ -85,10 +86,12 @@ fn several_namespaces_have_headings_or_a_column() {
         "mount namespace 4026532300: no process is in it",
     ];
     assert_eq!(headings, expected);
-    let flat = lines(&tables, &look(false), Some(80), true);
+    let flat = lines(&tables, &look(false), frame);
     assert!(flat[0].starts_with("NS         TARGET"), "{}", flat[0]);
     assert!(flat[1].starts_with("4026531841 /  "), "{}", flat[1]);
     assert_eq!(flat.len(), 1 + 3 * 7);
+    let left = lines(&tables[..1], &look(false), frame);
+    assert!(left[0].starts_with("NS "), "all were asked for: {}", left[0]);
 }
 
 #[test]
@@ -96,8 +99,10 @@ fn what_is_covered_is_dim() {
     let painted = Look { colour: true, ..look(false) };
     let mut table = one();
     table.mounts[0].mount.parent_id = table.mounts[0].mount.id;
-    let dim: Vec<String> =
-        lines(&[table], &painted, None, true).into_iter().filter(|line| line.contains("\x1b[2m")).collect();
+    let dim: Vec<String> = lines(&[table], &painted, Frame { several: false, head: true, width: None })
+        .into_iter()
+        .filter(|line| line.contains("\x1b[2m"))
+        .collect();
     assert_eq!(dim.len(), 1, "{dim:?}");
     assert!(dim[0].starts_with("\x1b[2m/srv\x1b[0m") && dim[0].contains("cifs"), "{dim:?}");
 }
@@ -123,7 +128,7 @@ proptest! {
         mount.path = Ok(path);
         mount.source = Some(source);
         mount.fstype = fstype;
-        for line in lines(&[table], &look(true), Some(80), true) {
+        for line in lines(&[table], &look(true), Frame { several: false, head: true, width: Some(80) }) {
             prop_assert!(!line.chars().any(char::is_control), "{}", line);
         }
     }
