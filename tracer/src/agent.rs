@@ -10,7 +10,6 @@ mod stats;
 
 use std::{
     fs,
-    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::{self, ExitCode},
     time::Duration,
@@ -28,7 +27,7 @@ use crate::{
     output::{
         json::Origin,
         say::note,
-        show::{Flow, Show},
+        show::{Flow, Show, terminal_width},
     },
     probe::load::Probes,
     stream::Rings,
@@ -123,12 +122,4 @@ fn origin() -> Origin {
 fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     u64::try_from(Duration::try_from(now).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn terminal_width() -> Option<usize> {
-    let out = io::stdout();
-    if !out.is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
 }

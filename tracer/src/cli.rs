@@ -4,6 +4,7 @@ pub mod agent;
 pub mod check;
 pub mod completions;
 pub mod filter;
+pub mod list;
 pub mod look;
 pub mod man;
 mod nearest;
@@ -42,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Shows mounts, binds and unmounts as they happen, in every mount namespace.
     Trace(Box<trace::Args>),
+    /// Shows what is mounted now, in any mount namespace.
+    List(list::Args),
     /// Limits the disks of pods' volumes as a policy says, as soon as a volume appears.
     Agent(agent::Args),
     /// Shows again what `trace --record` has seen, here or elsewhere, without any privilege.
@@ -61,6 +64,7 @@ pub enum Command {
 pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
+        Command::List(args) => Ok(list::run(&args)),
         Command::Agent(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => Ok(check::run(args)),

@@ -5,9 +5,13 @@ pub mod cgroups;
 pub mod disk;
 pub mod facts;
 pub mod inotify;
+pub mod mount_tables;
 pub mod namespaces;
 pub mod node;
+pub mod nsfs;
 pub mod preemption;
+pub mod statmount;
+pub mod tasks;
 pub mod volume;
 
 pub use disk::{Disk, NoDisk};

@@ -31,6 +31,7 @@ mod guest {
     pub(crate) mod groups;
     pub(crate) mod limits;
     pub(crate) mod links;
+    pub(crate) mod list;
     pub(crate) mod loss;
     pub(crate) mod matches;
     pub(crate) mod missing;
@@ -67,9 +68,9 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, gone, ground, groups, limits, links, loss,
-    matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation, recordings,
-    refusals, reloads, secrets, superblocks, terminal, trees, trial,
+    actor, burst, callers32, changes, check, detached, failures, flags, gone, ground, groups, limits, links, list,
+    loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation,
+    recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         names::trials(),
         terminal::trials(),
         secrets::trials(),
+        list::trials(),
         flags::trials(),
         recordings::trials(),
         order::trials(),

@@ -2,7 +2,7 @@
 
 use std::path::{Component, PathBuf};
 
-use super::nearest::or_one_of;
+use super::nearest::{nearest, or_one_of};
 use crate::{
     glob::Glob,
     operation::Op,
@@ -12,11 +12,22 @@ use crate::{
     },
 };
 
-/// Under the flags in `--help`.
-pub const HELP: &str = "\
-A list is separated by commas, and one of its items must match; with `!` in front, an item excludes. All \
-filters that are given must match. In names and paths `*` stands for any characters, `/` among them, and `?` for one; \
-both are compared with the text as it is printed. A loss (`gap`) is hidden by --event alone.";
+/// How lists are written, under the flags in `--help`.
+macro_rules! lists {
+    ($more:literal) => {
+        concat!(
+            "A list is separated by commas, and one of its items must match; with `!` in front, an item excludes. All \
+             filters that are given must match. In names and paths `*` stands for any characters, `/` among them, and `?` for one; \
+             both are compared with the text as it is printed.",
+            $more
+        )
+    };
+}
+
+/// Under the flags of `trace`.
+pub const HELP: &str = lists!(" A loss (`gap`) is hidden by --event alone.");
+/// Under the flags of a subcommand that shows mounts alone.
+pub const MOUNTS_HELP: &str = lists!("");
 
 /// The largest process id: `PID_MAX_LIMIT` of `linux/threads.h`.
 const PID_MAX: u32 = 4 << 20;
@@ -40,21 +51,30 @@ pub struct Args {
     /// A mount namespace that is touched, by inode number as in /proc/PID/ns/mnt
     #[arg(long, value_delimiter = ',', value_name = "INODE", value_parser = item(inode))]
     mntns: Vec<Item<u32>>,
-    /// The file system: ext4, 'fuse*', '!tmpfs'
-    #[arg(short = 't', long, value_delimiter = ',', value_name = "TYPE", value_parser = item(pattern))]
-    fstype: Vec<Item<Pattern>>,
-    /// What is mounted, in the kernel's words or the caller's: /dev/sdb, 'nas:*'
-    #[arg(long, value_delimiter = ',', value_name = "SOURCE", value_parser = item(pattern))]
-    source: Vec<Item<Pattern>>,
-    /// Where it is, from its namespace's root: /mnt, '/var/lib/kubelet/*'
-    #[arg(long, value_delimiter = ',', value_name = "PATH", value_parser = item(path))]
-    target: Vec<Item<Pattern>>,
+    #[command(flatten)]
+    mounts: MountArgs,
     /// The kind of operation: mount, bind, umount, 'namespace_*'
     #[arg(short, long, value_delimiter = ',', value_name = "EVENT", value_parser = item(event))]
     event: Vec<Item<Vec<Op>>>,
     /// Only calls that failed
     #[arg(short = 'x', long)]
     failed: bool,
+}
+
+/// The flags about mounts, of every subcommand that shows some.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Filters")]
+#[group(skip)]
+pub struct MountArgs {
+    /// The file system: ext4, 'fuse*', '!tmpfs'
+    #[arg(short = 't', long, value_delimiter = ',', value_name = "TYPE", value_parser = item(pattern))]
+    fstype: Vec<Item<Pattern>>,
+    /// What is mounted: /dev/sdb, 'nas:*'
+    #[arg(long, value_delimiter = ',', value_name = "SOURCE", value_parser = item(pattern))]
+    source: Vec<Item<Pattern>>,
+    /// Where it is, from its namespace's root: /mnt, '/var/lib/kubelet/*'
+    #[arg(long, value_delimiter = ',', value_name = "PATH", value_parser = item(path))]
+    target: Vec<Item<Pattern>>,
 }
 
 /// An item of a list.
@@ -78,17 +98,33 @@ impl Args {
             pid: list("--pid", &self.pid, u32::eq)?,
             comm: globs("--comm", &self.comm)?,
             mntns: list("--mntns", &self.mntns, u32::eq)?,
-            fstype: globs("--fstype", &self.fstype)?,
-            source: globs("--source", &self.source)?,
-            target: globs("--target", &self.target)?,
             event: events(&self.event)?,
             failed: self.failed,
+            ..self.mounts.validated()?
         };
         let include = &filter.event.include;
         if self.failed && !include.is_empty() && include.iter().all(|op| NEVER_FAIL.contains(op)) {
             return Err("--failed leaves nothing of --event: what it names is no call and cannot fail".to_owned());
         }
         Ok(filter)
+    }
+}
+
+impl MountArgs {
+    /// What they say, or why they cannot be meant.
+    pub fn validated(&self) -> Result<Filter, String> {
+        Ok(Filter {
+            fstype: globs("--fstype", &self.fstype)?,
+            source: globs("--source", &self.source)?,
+            target: globs("--target", &self.target)?,
+            ..Filter::default()
+        })
+    }
+
+    /// The file system that may be meant by one that is not among these.
+    pub fn meant<'a>(&self, fstypes: &[&'a str]) -> Option<&'a str> {
+        let unknown = |item: &&Item<Pattern>| !item.excludes && !fstypes.iter().any(|one| item.what.glob.matches(one));
+        self.fstype.iter().filter(unknown).find_map(|item| nearest(&item.what.text, fstypes))
     }
 }
 
@@ -143,14 +179,19 @@ impl Pattern {
 }
 
 fn pid(text: &str) -> Result<u32, String> {
+    number(text, &format!("did you mean `--comm {text}`?"))
+}
+
+/// A process id, or why it is none, with the remedy for what is no number.
+pub(super) fn number(text: &str, remedy: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(pid @ 1..=PID_MAX) => Ok(pid),
         Ok(_) => Err(format!("no process has this id; write a number from 1 to {PID_MAX}")),
-        Err(_) => Err(format!("a process id is a number from 1 to {PID_MAX}; did you mean `--comm {text}`?")),
+        Err(_) => Err(format!("a process id is a number from 1 to {PID_MAX}; {remedy}")),
     }
 }
 
-fn inode(text: &str) -> Result<u32, String> {
+pub(super) fn inode(text: &str) -> Result<u32, String> {
     // As `readlink /proc/PID/ns/mnt` prints it.
     let number = text.strip_prefix("mnt:[").and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     number.parse().map_err(|_| "write the number that `readlink /proc/PID/ns/mnt` shows in brackets".to_owned())

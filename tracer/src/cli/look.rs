@@ -10,36 +10,46 @@ use clap::ValueEnum;
 
 use super::nearest::or_one_of;
 use crate::output::{
-    columns::{self, COLUMNS, Column},
-    table::{Choice, Look},
+    columns::{self, Column, Listing, Operations},
+    grid::{Choice, Look},
 };
 
 /// The flags of every subcommand that prints a list.
-// Flattened into another struct of this name, whose group it would take.
+// Flattened into other structs, whose groups it would take.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub struct Args {
-    /// How to print: a table for people, or one JSON object per line (docs/events.md)
+pub struct Form {
+    /// How to print: a table for people, or one JSON object per line
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-    /// Only these columns: PATH,COMM; or, with a plus, these too: +PID,FLAGS
-    #[arg(long, value_name = "COLUMNS", value_parser = choice)]
-    pub columns: Option<Choice>,
     /// List the columns and end
     #[arg(long)]
     pub list_columns: bool,
-    /// No line of column names above the first operation
+    /// No line of column names above the first one
     #[arg(long)]
     pub no_headers: bool,
-    /// Each effect below the mount that it stands on, copies below the mount that they are copies of
-    #[arg(long)]
-    pub tree: bool,
     /// Whether to paint: auto paints on a terminal, unless `NO_COLOR` is set
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: Color,
 }
 
-/// How operations are printed.
+/// The flags of `trace` about its look.
+// Flattened into another struct of this name, whose group it would take.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// What every list has.
+    #[command(flatten)]
+    pub form: Form,
+    /// Only these columns: PATH,COMM; or, with a plus, these too: +PID,FLAGS
+    #[arg(long, value_name = "COLUMNS", value_parser = choice::<Operations>)]
+    pub columns: Option<Choice<Operations>>,
+    /// Each effect below the mount that it stands on, copies below the mount that they are copies of
+    #[arg(long)]
+    pub tree: bool,
+}
+
+/// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// As many columns as the terminal has room for, paths cut on the left.
@@ -63,19 +73,31 @@ pub enum Color {
     Never,
 }
 
-impl Args {
-    /// What they say, or why they cannot be meant.
-    pub fn validated(&self) -> Result<Look, String> {
-        let of_table = [("--columns", self.columns.is_some()), ("--tree", self.tree)];
-        if let (Output::Json, Some((flag, _))) = (self.output, of_table.iter().find(|(_, given)| *given)) {
+impl Form {
+    /// The look that they and these ask for, or why they cannot be meant. `of_table` are flags that only tables have.
+    pub fn look<L: Listing>(
+        &self,
+        columns: Option<&Choice<L>>,
+        tree: bool,
+        of_table: &[(&str, bool)],
+    ) -> Result<Look<L>, String> {
+        let given = [("--columns", columns.is_some())].iter().chain(of_table).find(|(_, given)| *given).copied();
+        if let (Output::Json, Some((flag, _))) = (self.output, given) {
             return Err(format!("{flag} is for tables, and JSON always has everything; leave out {flag} or `-o json`"));
         }
         Ok(Look {
             wide: self.output == Output::Wide,
-            choice: self.columns.clone().unwrap_or_default(),
-            tree: self.tree,
+            choice: columns.cloned().unwrap_or_default(),
+            tree,
             colour: paints(self.color, io::stdout().is_terminal(), |name| env::var_os(name)),
         })
+    }
+}
+
+impl Args {
+    /// What they say, or why they cannot be meant.
+    pub fn validated(&self) -> Result<Look<Operations>, String> {
+        self.form.look(self.columns.as_ref(), self.tree, &[("--tree", self.tree)])
     }
 }
 
@@ -89,20 +111,21 @@ fn paints<V: AsRef<OsStr>>(color: Color, terminal: bool, variable: impl Fn(&str)
     }
 }
 
-fn choice(text: &str) -> Result<Choice, String> {
+/// Columns as typed.
+pub(super) fn choice<L: Listing>(text: &str) -> Result<Choice<L>, String> {
     match text.strip_prefix('+') {
         Some(names) => Ok(Choice::Plus(named(names)?)),
         None => Ok(Choice::Only(named(text)?)),
     }
 }
 
-fn named(names: &str) -> Result<Vec<&'static Column>, String> {
+fn named<L: Listing>(names: &str) -> Result<Vec<&'static Column<L>>, String> {
     // `+A,+B` means what `+A,B` does.
     names.split(',').map(|name| one(name.trim_start_matches('+'))).collect()
 }
 
-fn one(name: &str) -> Result<&'static Column, String> {
-    let known: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
+fn one<L: Listing>(name: &str) -> Result<&'static Column<L>, String> {
+    let known: Vec<&str> = L::columns().iter().map(|column| column.name).collect();
     columns::find(name).ok_or_else(|| format!("there is no column `{name}`; {}", or_one_of(name, &known)))
 }
 
@@ -110,7 +133,11 @@ fn one(name: &str) -> Result<&'static Column, String> {
 mod tests {
     use super::*;
 
-    fn names(choice: Choice) -> Vec<&'static str> {
+    fn choice(text: &str) -> Result<Choice<Operations>, String> {
+        super::choice(text)
+    }
+
+    fn names(choice: Choice<Operations>) -> Vec<&'static str> {
         let (Choice::Plus(columns) | Choice::Only(columns)) = choice;
         columns.iter().map(|column| column.name).collect()
     }

@@ -32,8 +32,8 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
-    let Some(file) = args.file.as_deref().filter(|_| !args.look.list_columns) else {
-        columns::list().iter().for_each(line);
+    let Some(file) = args.file.as_deref().filter(|_| !args.look.form.list_columns) else {
+        columns::list::<columns::Operations>().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     };
     match Settings::of(&args.look, &args.filter, args.count) {

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     agent::{self, AgentError, RecordFile},
     output::{
-        columns,
+        columns::{self, Operations},
         filter::Filter,
+        grid::Look,
         say::{line, note},
-        table::Look,
     },
 };
 
@@ -48,7 +48,7 @@ pub struct Settings {
     /// How to print.
     pub output: Output,
     /// What a table looks like.
-    pub look: Look,
+    pub look: Look<Operations>,
     /// Whether a table has a head.
     pub headers: bool,
     /// When to end.
@@ -63,9 +63,9 @@ impl Settings {
     /// What the flags say, or why they cannot be meant.
     pub fn of(look: &look::Args, filter: &filter::Args, count: Option<u64>) -> Result<Self, String> {
         Ok(Self {
-            output: look.output,
+            output: look.form.output,
             look: look.validated()?,
-            headers: !look.no_headers,
+            headers: !look.form.no_headers,
             duration: None,
             count,
             filter: filter.validated()?,
@@ -75,8 +75,8 @@ impl Settings {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
-    if args.look.list_columns {
-        columns::list().iter().for_each(line);
+    if args.look.form.list_columns {
+        columns::list::<Operations>().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     }
     let settings = match Settings::of(&args.look, &args.filter, args.count) {

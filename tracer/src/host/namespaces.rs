@@ -1,7 +1,8 @@
 //! Mount namespaces as /proc names them. The root of /proc is injected.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
 };
@@ -33,11 +34,20 @@ pub enum NamespaceError {
 
 /// The inode number of a process' mount namespace.
 pub fn mount_namespace(proc: &Path, pid: u32) -> Result<u32, NamespaceError> {
-    let path = proc.join(pid.to_string()).join("ns/mnt");
+    mount_namespace_of(&proc.join(pid.to_string()))
+}
+
+/// The same, of the process or thread with this directory in /proc.
+pub fn mount_namespace_of(task: &Path) -> Result<u32, NamespaceError> {
+    let path = task.join("ns/mnt");
     let link = match fs::read_link(&path) {
         Ok(link) => link,
         Err(source) => return Err(NamespaceError::Read { path, source }),
     };
+    // What 5.10 answers to whoever may not look.
+    if link.as_os_str().is_empty() {
+        return Err(NamespaceError::Read { path, source: ErrorKind::PermissionDenied.into() });
+    }
     let text = link.to_string_lossy().into_owned();
     let number = text.strip_prefix("mnt:[").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
     number.ok_or(NamespaceError::Understand { path, text })

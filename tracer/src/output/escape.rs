@@ -47,8 +47,8 @@ pub fn hidden_source(bytes: &[u8]) -> Cow<'_, [u8]> {
         Some(_) => last_at(host).or_else(|| last_at(rest)),
         None => last_at(host).filter(|at| host[..*at].contains(&b':')),
     };
-    // One that was cut may have lost the `@` behind its password.
-    let cut = bytes.len() + 1 >= SOURCE_BYTES;
+    // One that a probe has cut may have lost the `@` behind its password. A longer one comes from a mount table, whole.
+    let cut = bytes.len() + 1 == SOURCE_BYTES;
     if at.is_none() && cut && (slashes.is_some() || host.contains(&b':')) {
         return Cow::Owned([head, HIDDEN].concat());
     }
@@ -132,6 +132,10 @@ mod tests {
         let cut = [b"https://user:".as_slice(), &[b's'; 242]].concat();
         assert_eq!(escape_source(&cut), "https://***");
         assert_eq!(escape_source(&[b"user:".as_slice(), &[b's'; 250]].concat()), "***");
+        let monitors = format!("{}:/volumes", "10.0.0.1:6789,".repeat(20));
+        assert_eq!(escape_source(monitors.as_bytes()), monitors, "longer than what a probe copies");
+        let long = format!("https://user:{}@host/x", "s".repeat(300));
+        assert_eq!(escape_source(long.as_bytes()), "https://***@host/x");
     }
 
     proptest! {

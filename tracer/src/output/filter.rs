@@ -91,6 +91,20 @@ impl Filter {
         if wanted { Verdict::Wanted } else { Verdict::Hidden }
     }
 
+    /// Whether a mount is wanted, by what a mount alone tells.
+    pub fn wants(&self, mount: &Mount) -> bool {
+        let source = || mount.source.as_deref().map(escape_source).into_iter().collect();
+        let path = || mount.path.as_deref().ok().map(escape).into_iter().collect();
+        wants_texts(&self.fstype, || vec![escape(&mount.fstype)], Vec::new)
+            && wants_texts(&self.source, source, Vec::new)
+            && wants_texts(&self.target, path, Vec::new)
+    }
+
+    /// Whether every mount is wanted.
+    pub fn wants_all_mounts(&self) -> bool {
+        self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
+    }
+
     /// A loss may concern anybody, so only `event` can hide it.
     fn of_loss(&self) -> Verdict {
         let List { include, exclude } = &self.event;

@@ -35,17 +35,22 @@ const MS: &[(u64, &str)] = &[
 const UMOUNT: &[(u64, &str)] = &[(1, "MNT_FORCE"), (2, "MNT_DETACH"), (4, "MNT_EXPIRE"), (8, "UMOUNT_NOFOLLOW")];
 
 /// A mount's attributes: the kernel's internal `MNT_*` of `linux/mount.h` (left), the public `MOUNT_ATTR_*` of
-/// `uapi/linux/mount.h`.
-const ATTRIBUTES: &[(u32, &str)] = &[
-    (0x01, "MOUNT_ATTR_NOSUID"),
-    (0x02, "MOUNT_ATTR_NODEV"),
-    (0x04, "MOUNT_ATTR_NOEXEC"),
-    (0x08, "MOUNT_ATTR_NOATIME"),
-    (0x10, "MOUNT_ATTR_NODIRATIME"),
-    (0x20, "MOUNT_ATTR_RELATIME"),
-    (0x40, "MOUNT_ATTR_RDONLY"),
-    (0x80, "MOUNT_ATTR_NOSYMFOLLOW"),
+/// `uapi/linux/mount.h`, and the option that mountinfo shows for it (`fs/proc_namespace.c`).
+const ATTRIBUTES: &[(u32, &str, &str)] = &[
+    (0x01, "MOUNT_ATTR_NOSUID", "nosuid"),
+    (0x02, "MOUNT_ATTR_NODEV", "nodev"),
+    (0x04, "MOUNT_ATTR_NOEXEC", "noexec"),
+    (0x08, "MOUNT_ATTR_NOATIME", "noatime"),
+    (0x10, "MOUNT_ATTR_NODIRATIME", "nodiratime"),
+    (0x20, "MOUNT_ATTR_RELATIME", "relatime"),
+    (RDONLY, "MOUNT_ATTR_RDONLY", "ro"),
+    (0x80, "MOUNT_ATTR_NOSYMFOLLOW", "nosymfollow"),
 ];
+
+/// `MNT_READONLY` of `linux/mount.h`.
+const RDONLY: u32 = 0x40;
+/// The bits of the public attributes that are one field, the access times; 0 in it is relatime.
+const PUBLIC_ATIME: u64 = 0x70;
 
 /// Flags of `move_mount(2)`, `uapi/linux/mount.h`.
 const MOVE_MOUNT: &[(u64, &str)] = &[
@@ -117,7 +122,29 @@ pub fn umount_flags(flags: u64) -> Vec<String> {
 
 /// The public names of a mount's attributes; strict access times are the absence of the two others.
 pub fn attributes(flags: u32) -> Vec<&'static str> {
-    ATTRIBUTES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
+    ATTRIBUTES.iter().filter(|(bit, ..)| flags & bit != 0).map(|(_, name, _)| *name).collect()
+}
+
+/// The internal flags that a mount's options in mountinfo stand for.
+pub fn of_options(options: &[u8]) -> u32 {
+    let flag =
+        |option: &[u8]| ATTRIBUTES.iter().find(|(.., word)| word.as_bytes() == option).map_or(0, |(bit, ..)| *bit);
+    options.split(|byte| *byte == b',').fold(0, |flags, option| flags | flag(option))
+}
+
+/// A mount's options, as mountinfo would show them.
+pub fn to_options(flags: u32) -> String {
+    let access = if flags & RDONLY == 0 { "rw" } else { "ro" };
+    let rest = ATTRIBUTES.iter().filter(|(bit, ..)| flags & bit & !RDONLY != 0).map(|(.., word)| *word);
+    [access].into_iter().chain(rest).collect::<Vec<_>>().join(",")
+}
+
+/// The internal flags of public attributes.
+pub fn of_public(attributes: u64) -> u32 {
+    let names = public_attributes(attributes);
+    let relatime = if attributes & PUBLIC_ATIME == 0 { 0x20 } else { 0 };
+    let has = |name: &str| names.iter().any(|known| known == name);
+    ATTRIBUTES.iter().filter(|(_, name, _)| has(name)).fold(relatime, |flags, (bit, ..)| flags | bit)
 }
 
 fn names(flags: u64, table: &[(u64, &str)]) -> Vec<String> {
@@ -230,6 +257,16 @@ mod tests {
             assert!(shown.len() == 1 && (shown[0].starts_with("MS_") || shown[0] == format!("{flag:#x}")), "{shown:?}");
         }
         assert_eq!(umount_flags(0x1_0001), ["MNT_FORCE", "0x10000"]);
+    }
+
+    #[test]
+    fn attributes_and_options_are_two_words_for_one_thing() {
+        assert_eq!(to_options(of_options(b"rw,nosuid,relatime")), "rw,nosuid,relatime");
+        assert_eq!(to_options(of_options(b"ro,later")), "ro");
+        assert_eq!(attributes(of_options(b"ro")), ["MOUNT_ATTR_RDONLY"]);
+        assert_eq!(to_options(of_public(0x1)), "ro,relatime");
+        assert_eq!(to_options(of_public(0x20_009e)), "rw,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow");
+        assert_eq!(to_options(of_public(0x20)), "rw", "strict");
     }
 
     #[test]

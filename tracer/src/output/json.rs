@@ -1,12 +1,16 @@
-//! An operation as one JSON object: the contract of `docs/events.md`. Unknown is null, 64-bit values are strings.
+//! An operation as one JSON object: the contract of `docs/events.md`; a mount of a table likewise. Unknown is null, 64-bit values are strings.
 
+mod listed;
 mod mount;
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use self::mount::{EffectObject, MountObject};
+use self::{
+    listed::ListedObject,
+    mount::{EffectObject, MountObject},
+};
 use super::{
     escape::{escape, escape_source},
     flags::{call_flags, errno_name, mount_flags, public_attributes},
@@ -14,6 +18,7 @@ use super::{
 use crate::{
     clock::Clock,
     device::Dev,
+    listed::{Listed, Task},
     operation::{Actor, CallEnd, Cause, Dropped, Gap, Namespace, NamespaceChange, Operation, Superblock, Syscall},
 };
 
@@ -38,6 +43,11 @@ pub struct Origin {
 /// The line of an operation, the `seq`th of the run, without its end.
 pub fn line(origin: &Origin, seq: u64, operation: &Operation) -> serde_json::Result<String> {
     serde_json::to_string(&Object::of(origin, seq, operation))
+}
+
+/// The line of a mount in a table that was read through this thread, without its end.
+pub fn listed_line(listed: &Listed, task: Option<&Task>) -> serde_json::Result<String> {
+    serde_json::to_string(&ListedObject::of(listed, task))
 }
 
 /// A number or a time as text, because a JavaScript reader would round it.

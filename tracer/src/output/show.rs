@@ -1,6 +1,9 @@
 //! OUT: prints the operations that the user asked for, in the form that the user asked for.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind, IsTerminal as _},
+};
 
 use super::{
     filter::Verdict,
@@ -62,14 +65,27 @@ impl Show {
         Ok(Flow::On)
     }
 
-    /// A reader that has gone away (`| head`) is a quiet end.
     fn print(&mut self, lines: &[String]) -> io::Result<Flow> {
-        for line in lines {
-            match writeln!(self.out, "{line}") {
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Flow::End),
-                written => written?,
-            }
-        }
-        Ok(Flow::On)
+        print(&mut self.out, lines)
     }
+}
+
+/// Prints lines. A reader that has gone away (`| head`) is a quiet end.
+pub fn print(out: &mut impl io::Write, lines: impl IntoIterator<Item = impl Display>) -> io::Result<Flow> {
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Flow::End),
+            written => written?,
+        }
+    }
+    Ok(Flow::On)
+}
+
+/// Cells of the terminal that reads; `None` for a file or a pipe.
+pub fn terminal_width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&out).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
 }

@@ -1,17 +1,22 @@
-//! PURE: the effects of an operation as a tree: each below the one whose mount it stands on, copies that propagation
-//! made below the mount that they are copies of.
+//! PURE: lists as trees. The effects of an operation: each below the one whose mount it stands on, copies that propagation
+//! made below the mount that they are copies of. A mount table: each mount below its parent.
 
 use std::collections::HashMap;
 
 use crate::{
     device::Dev,
+    listed::Listed,
     operation::{Effect, Mount},
 };
 
-/// An effect and the lines that lead to it.
+/// Bytes of lines before a branch, some 50 levels. What is deeper stands below each other: whoever may mount can stack mounts
+/// by the ten thousand, and the lines before them would take more memory than the node has.
+const MAX_LINES: usize = 256;
+
+/// An item of a list and the lines that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// Its place among the effects.
+    /// Its place in the list.
     pub index: usize,
     /// What stands before its path: `├─ `, `└─ `, and `│  ` of those above.
     pub lines: String,
@@ -24,28 +29,41 @@ pub fn flat(effects: &[Effect], limit: usize) -> Vec<Branch> {
 
 /// The first branches of the tree; without a limit, each effect once.
 pub fn grown(effects: &[Effect], limit: usize) -> Vec<Branch> {
-    let parents = Soil::new(effects).parents();
-    let mut growth = Growth { children: vec![Vec::new(); effects.len()], branches: Vec::new(), limit };
-    for (index, parent) in parents.iter().enumerate() {
-        if let Some(parent) = parent {
-            growth.children[*parent].push(index);
-        }
-    }
-    for (root, _) in parents.iter().enumerate().filter(|(_, parent)| parent.is_none()) {
-        growth.grow(root);
-    }
-    growth.branches
+    Growth::of(Soil::new(effects).parents(), limit)
+}
+
+/// The mounts of one namespace, each once.
+pub fn of_table(mounts: &[Listed]) -> Vec<Branch> {
+    let places: HashMap<u32, usize> = mounts.iter().enumerate().map(|(index, one)| (one.mount.id, index)).collect();
+    let parent =
+        |(index, one): (usize, &Listed)| places.get(&one.mount.parent_id).copied().filter(|parent| *parent != index);
+    Growth::of(mounts.iter().enumerate().map(parent).collect(), usize::MAX)
 }
 
 /// The tree as far as it has grown.
 struct Growth {
     children: Vec<Vec<usize>>,
     branches: Vec<Branch>,
-    /// No more branches than this: the lines before the deepest of thousands would take more memory than the node has.
+    /// No more branches than this.
     limit: usize,
 }
 
 impl Growth {
+    /// The first branches of what stands below these.
+    fn of(mut parents: Vec<Option<usize>>, limit: usize) -> Vec<Branch> {
+        open_rings(&mut parents);
+        let mut growth = Self { children: vec![Vec::new(); parents.len()], branches: Vec::new(), limit };
+        for (index, parent) in parents.iter().enumerate() {
+            if let Some(parent) = parent {
+                growth.children[*parent].push(index);
+            }
+        }
+        for (root, _) in parents.iter().enumerate().filter(|(_, parent)| parent.is_none()) {
+            growth.grow(root);
+        }
+        growth.branches
+    }
+
     /// A root and all that grows from it.
     fn grow(&mut self, root: usize) {
         // Not by recursion: a tree may be as deep as an operation has effects.
@@ -56,12 +74,29 @@ impl Growth {
             }
             self.branches.push(Branch { index, lines: format!("{above}{fork}") });
             let below = match fork {
+                _ if above.len() > MAX_LINES => above,
                 "" => above,
                 "└─ " => above + "   ",
                 _ => above + "│  ",
             };
             for (place, child) in self.children[index].iter().rev().enumerate() {
                 waiting.push((*child, below.clone(), if place == 0 { "└─ " } else { "├─ " }));
+            }
+        }
+    }
+}
+
+/// Ids that are used again may make a ring; it is opened where it is found, so that following parents comes to an end.
+fn open_rings(parents: &mut [Option<usize>]) {
+    let mut seen_from = vec![usize::MAX; parents.len()];
+    for start in 0..parents.len() {
+        let mut at = start;
+        while seen_from[at] == usize::MAX {
+            seen_from[at] = start;
+            match parents[at] {
+                Some(parent) if seen_from[parent] == start => parents[at] = None,
+                Some(parent) => at = parent,
+                None => {}
             }
         }
     }
@@ -97,24 +132,9 @@ impl<'a> Soil<'a> {
         Self { effects, mounts, originals, first_direct: effects.iter().position(is_direct) }
     }
 
-    /// What each effect stands below; following them always comes to an end.
+    /// What each effect stands below.
     fn parents(&self) -> Vec<Option<usize>> {
-        let mut parents: Vec<Option<usize>> =
-            self.effects.iter().enumerate().map(|(index, effect)| self.parent(index, effect)).collect();
-        // Ids that are used again may make a ring; it is opened where it is found.
-        let mut seen_from = vec![usize::MAX; parents.len()];
-        for start in 0..parents.len() {
-            let mut at = start;
-            while seen_from[at] == usize::MAX {
-                seen_from[at] = start;
-                match parents[at] {
-                    Some(parent) if seen_from[parent] == start => parents[at] = None,
-                    Some(parent) => at = parent,
-                    None => {}
-                }
-            }
-        }
-        parents
+        self.effects.iter().enumerate().map(|(index, effect)| self.parent(index, effect)).collect()
     }
 
     fn parent(&self, index: usize, effect: &Effect) -> Option<usize> {
@@ -143,7 +163,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operation::{EffectKind, tests::mount};
+    use crate::{
+        operation::{EffectKind, tests::mount},
+        options::Options,
+    };
 
     fn effect(id: u32, parent: u32, propagated: bool) -> Effect {
         let ids = Mount {
@@ -194,6 +217,23 @@ mod tests {
         let branches = grown(&chain, 3);
         assert_eq!(branches.last().map(|last| last.lines.as_str()), Some("   └─ "));
         assert_eq!((branches.len(), flat(&chain, 3).len()), (3, 3));
+    }
+
+    #[test]
+    fn a_table_is_a_tree_and_a_stack_of_thousands_stays_small() {
+        let listed = |id, parent| Listed {
+            mount: Mount { parent_id: parent, ..mount(id) },
+            idmapped: false,
+            options: Options::default(),
+        };
+        let table = [listed(5, 1), listed(6, 5), listed(7, 6), listed(8, 5), listed(9, 9)];
+        let lines: Vec<String> =
+            of_table(&table).iter().map(|b| format!("{}{}", b.lines, table[b.index].mount.id)).collect();
+        assert_eq!(lines, ["5", "├─ 6", "│  └─ 7", "└─ 8", "9"]);
+        let stack: Vec<Listed> = (2..50_000).map(|id| listed(id, id - 1)).collect();
+        let branches = of_table(&stack);
+        assert_eq!(branches.len(), stack.len());
+        assert!(branches.iter().all(|branch| branch.lines.len() < MAX_LINES + 16));
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub(crate) fn serve() -> ExitCode {
 fn perform(words: &[&str]) -> Result<(), Errno> {
     match words {
         ["unshare"] => unshare(),
+        ["chroot", target] => rustix::process::chroot(*target),
         ["private", target] => {
             rustix::mount::mount_change(*target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         }
@@ -160,8 +161,9 @@ fn switch_root(target: &str) -> Result<(), Errno> {
     rustix::process::chroot(".")
 }
 
-fn unshare() -> Result<(), Errno> {
-    // SAFETY: only descriptor tables make unsharing unsound; this unshares the mount namespace alone, in a process with one
-    // thread.
+/// A mount namespace of its own for the calling thread.
+pub(crate) fn unshare() -> Result<(), Errno> {
+    // SAFETY: only descriptor tables make unsharing unsound; this unshares the mount namespace alone, and with it the thread's
+    // root and working directory.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
 }

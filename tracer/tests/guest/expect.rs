@@ -97,27 +97,34 @@ fn expect_effect(operation: &Operation, wanted: &Wanted) -> Result<()> {
 }
 
 fn differences(effect: &Value, wanted: &Wanted) -> Result<Vec<String>> {
-    let mount = &wanted.mount;
-    let mut pairs = vec![
-        ("kind", effect["kind"].clone(), Value::from(wanted.kind)),
+    let mut pairs = vec![("kind", effect["kind"].clone(), Value::from(wanted.kind))];
+    if let Some(propagated) = wanted.propagated {
+        pairs.push(("propagated", effect["propagated"].clone(), propagated.into()));
+    }
+    let mut found = unequal(pairs);
+    found.extend(mount_differences(effect, &wanted.mount)?);
+    Ok(found)
+}
+
+/// How an object of the binary's differs from the mount that it should be about.
+pub(crate) fn mount_differences(effect: &Value, mount: &Mount) -> Result<Vec<String>> {
+    let pairs = vec![
         ("dev", effect["dev"].clone(), mount.dev.as_str().into()),
         ("fstype", effect["fstype"].clone(), mount.fstype.as_str().into()),
         ("shared", effect["propagation"]["shared"].clone(), mount.group.into()),
         ("master", effect["propagation"]["master"].clone(), mount.master.into()),
         ("unbindable", effect["propagation"]["unbindable"].clone(), mount.unbindable.into()),
     ];
-    if let Some(propagated) = wanted.propagated {
-        pairs.push(("propagated", effect["propagated"].clone(), propagated.into()));
-    }
-    let mut found: Vec<String> = pairs
-        .into_iter()
-        .filter(|(_, found, wanted)| found != wanted)
-        .map(|(key, found, wanted)| format!("{key} is {found}, expected {wanted}"))
-        .collect();
+    let mut found = unequal(pairs);
     found.extend(path_difference(effect, "path", &mount.path)?);
     found.extend(path_difference(effect, "root", &mount.root)?);
     found.extend(attribute_difference(effect, mount));
     Ok(found)
+}
+
+fn unequal(pairs: Vec<(&str, Value, Value)>) -> Vec<String> {
+    let unequal = pairs.into_iter().filter(|(_, found, wanted)| found != wanted);
+    unequal.map(|(key, found, wanted)| format!("{key} is {found}, expected {wanted}")).collect()
 }
 
 fn path_difference(effect: &Value, key: &str, wanted: &[u8]) -> Result<Option<String>> {

@@ -22,6 +22,16 @@ pub(crate) fn has_open_tree_attr() -> bool {
     raw::open_tree_attr(c"/proc/no such file", 0, &MountAttr::default()).err() != Some(Errno::NOSYS)
 }
 
+/// Whether it calls itself this version or a later one.
+pub(crate) fn is_at_least(major: u32, minor: u32) -> Result<bool> {
+    let release = read("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(is_major)), Some(Ok(is_minor))) => Ok((is_major, is_minor) >= (major, minor)),
+        _ => anyhow::bail!("no version in {release:?}"),
+    }
+}
+
 /// A file of the kernel's, as text.
 pub(crate) fn read(path: &str) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;

@@ -21,9 +21,10 @@ impl Attach {
     }
 }
 
-/// What depends on how the probes are attached: each operation, each failure, and the links themselves.
+/// What depends on how the probes are attached: each operation, each failure, and the links themselves; and what depends on
+/// the kernel alone, mount tables.
 const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
-     gone,groups,pivots,superblocks";
+     gone,groups,pivots,superblocks,list";
 
 /// One guest.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::{Block, BlockError, dev_of, list, read_optional};
 use crate::device::Dev;
+use crate::mountinfo::unescape;
 
 /// Where a node keeps what it cannot run without: the system, the container runtimes' images and layers, pods' logs.
 const ALWAYS: [&str; 5] = ["/", "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/log/pods"];
@@ -108,7 +109,7 @@ impl Block {
     fn swaps(&self) -> Result<Vec<(PathBuf, Dev)>, BlockError> {
         let text = read_optional(&self.proc.join("swaps"))?.unwrap_or_default();
         let mut swaps = Vec::new();
-        for path in text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).map(unescape) {
+        for path in text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).map(unescaped) {
             for dev in self.swap(&path)? {
                 swaps.push((path.clone(), dev));
             }
@@ -139,20 +140,8 @@ pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> Bloc
     BlockError::Io { operation, path: path.to_owned(), source: io::Error::from(errno) }
 }
 
-/// `/proc/swaps` writes a space, tab, newline or backslash as `\` and three octal digits.
-fn unescape(text: &str) -> PathBuf {
-    let mut rest = text.as_bytes();
-    let mut bytes = Vec::with_capacity(rest.len());
-    while let Some((first, behind)) = rest.split_first() {
-        let octal = if *first == b'\\' { behind.get(..3).and_then(octal) } else { None };
-        bytes.push(octal.unwrap_or(*first));
-        rest = if octal.is_some() { &behind[3..] } else { behind };
-    }
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-fn octal(digits: &[u8]) -> Option<u8> {
-    u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()
+fn unescaped(text: &str) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(text.as_bytes())))
 }
 
 #[cfg(test)]
@@ -160,7 +149,6 @@ mod tests {
     use super::super::tests::{Node, dev};
     use super::*;
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -237,12 +225,5 @@ mod tests {
         }
         fs::create_dir_all(node.path("sys/fs/btrfs/features")).unwrap();
         assert_eq!(node.block().btrfs().unwrap(), [dev("8:0"), dev("8:16")]);
-    }
-
-    #[test]
-    fn escapes_of_proc() {
-        assert_eq!(unescape("/a\\040b\\134").as_os_str().as_bytes(), b"/a b\\");
-        assert_eq!(unescape("/a\\9\\04").as_os_str().as_bytes(), b"/a\\9\\04");
-        assert_eq!(unescape("\\777").as_os_str().as_bytes(), b"\\777");
     }
 }

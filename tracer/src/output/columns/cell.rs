@@ -59,11 +59,15 @@ impl From<&str> for Cell {
 }
 
 impl Cell {
-    fn painted(self, paint: Paint) -> Self {
+    /// In this colour.
+    #[must_use]
+    pub fn painted(self, paint: Paint) -> Self {
         Self { paint, ..self }
     }
 
-    fn cut_on_the_left(self) -> Self {
+    /// Its end stays.
+    #[must_use]
+    pub fn cut_on_the_left(self) -> Self {
         Self { keeps: Keeps::End, ..self }
     }
 }
@@ -132,7 +136,7 @@ impl Row<'_> {
     }
 }
 
-fn unknown() -> String {
+pub(in crate::output) fn unknown() -> String {
     "-".to_owned()
 }
 
@@ -268,7 +272,7 @@ pub(super) fn mntns_id(row: &Row<'_>) -> Cell {
 }
 
 /// A namespace that is no process's has no inode up to 6.18.
-fn inum(namespace: Option<Namespace>) -> String {
+pub(in crate::output) fn inum(namespace: Option<Namespace>) -> String {
     namespace.filter(|namespace| namespace.inum != 0).map_or_else(unknown, |namespace| namespace.inum.to_string())
 }
 
@@ -277,7 +281,8 @@ fn joined(names: &[impl AsRef<str>]) -> String {
     if names.is_empty() { unknown() } else { names.join("|") }
 }
 
-fn number(number: Option<u64>) -> String {
+/// A number, where it is known.
+pub(in crate::output) fn number(number: Option<u64>) -> String {
     number.map_or_else(unknown, |number| number.to_string())
 }
 
@@ -300,7 +305,8 @@ pub(super) fn propagation(row: &Row<'_>) -> Cell {
     row.mount(groups)
 }
 
-fn groups(mount: &Mount) -> String {
+/// The peer groups of a mount.
+pub(in crate::output) fn groups(mount: &Mount) -> String {
     let words = [
         mount.shared.map(|group| format!("shared:{group}")),
         mount.master.map(|group| format!("master:{group}")),
@@ -310,7 +316,8 @@ fn groups(mount: &Mount) -> String {
     if words.is_empty() { "private".to_owned() } else { words.join(",") }
 }
 
-fn walked(path: &Walked) -> String {
+/// A path, or why there is none.
+pub(in crate::output) fn walked(path: &Walked) -> String {
     path.as_deref().map_or_else(|gap| words::no_path(*gap), escape)
 }
 

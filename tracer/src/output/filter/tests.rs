@@ -201,3 +201,17 @@ proptest! {
         prop_assert!(!list.include.is_empty() || with == without);
     }
 }
+
+#[test]
+fn a_mount_alone_is_wanted_by_what_it_tells() {
+    let wants = |filter: Filter, mount: &Mount| filter.wants(mount);
+    let (plain, secret) = (mount(2), Mount { source: Some(b"//u:p@nas/x".to_vec()), ..mount(3) });
+    assert!(wants(Filter::default(), &plain) && Filter::default().wants_all_mounts());
+    assert!(wants(Filter { fstype: globs("ext*"), ..Filter::default() }, &plain));
+    assert!(!wants(Filter { fstype: globs("!ext4"), ..Filter::default() }, &plain));
+    assert!(wants(Filter { source: globs("//***@nas/x"), ..Filter::default() }, &secret));
+    assert!(!wants(Filter { source: globs("*u:p*"), ..Filter::default() }, &secret), "not by its password");
+    let unknown = Mount { source: None, ..mount(4) };
+    assert!(!wants(Filter { source: globs("*"), ..Filter::default() }, &unknown));
+    assert!(wants(Filter { source: globs("!/dev/*"), ..Filter::default() }, &unknown));
+}

@@ -87,6 +87,20 @@ impl MountObject {
     }
 }
 
+impl MountObject {
+    /// The id of a namespace is 0 where the kernel does not tell it.
+    pub(super) fn without_unknown_namespace(mut self) -> Self {
+        self.mntns_id = self.mntns_id.filter(|Text(id)| *id != 0);
+        self
+    }
+
+    /// The internal flags do not have this one.
+    pub(super) fn idmapped(mut self) -> Self {
+        self.attributes.push("MOUNT_ATTR_IDMAP");
+        self
+    }
+}
+
 /// Kubernetes' words for what reaches a container through this mount.
 fn kubernetes(mount: &Mount) -> &'static str {
     match (mount.shared, mount.master) {

@@ -7,7 +7,11 @@ use crate::{
         Actor, CallEnd, CallId, Claimed, Dropped, EffectKind, Found, Gap, Mount, Namespace, NamespaceChange, Op,
         PathGap, Syscall, tests::mount,
     },
-    output::columns::find,
+    output::{
+        columns::{COLUMNS, Column, find},
+        cut,
+        grid::Choice,
+    },
 };
 
 /// Claimed by every call of these tests.
@@ -154,12 +158,12 @@ fn examples() -> Vec<Operation> {
     ]
 }
 
-fn printed(look: &Look, width: Option<usize>, operations: &[Operation]) -> Vec<String> {
+fn printed(look: &Look<Operations>, width: Option<usize>, operations: &[Operation]) -> Vec<String> {
     let table = Table::new(look, width, Clock::new(0, 0));
     [table.head()].into_iter().chain(operations.iter().flat_map(|operation| table.lines(operation))).collect()
 }
 
-fn chosen_columns(names: &[&str]) -> Vec<&'static Column> {
+fn chosen_columns(names: &[&str]) -> Vec<&'static Column<Operations>> {
     names.iter().map(|name| find(name).unwrap()).collect()
 }
 

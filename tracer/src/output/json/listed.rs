@@ -1,0 +1,106 @@
+//! A mount of a table as one JSON object: the contract of `docs/list.md`.
+
+use serde::Serialize;
+
+use super::{VERSION, mount::MountObject};
+use crate::{
+    listed::{Listed, Task},
+    options::Options,
+    output::escape::escape,
+};
+
+#[derive(Serialize)]
+pub(super) struct ListedObject<'a> {
+    version: u32,
+    #[serde(flatten)]
+    mount: MountObject,
+    parent_id: u32,
+    options: OptionsObject<'a>,
+    process: Option<ProcessObject>,
+}
+
+impl<'a> ListedObject<'a> {
+    pub(super) fn of(listed: &'a Listed, task: Option<&Task>) -> Self {
+        let mount = MountObject::of(&listed.mount).without_unknown_namespace();
+        Self {
+            version: VERSION,
+            mount: if listed.idmapped { mount.idmapped() } else { mount },
+            parent_id: listed.mount.parent_id,
+            options: OptionsObject::of(&listed.options),
+            process: task.map(ProcessObject::of),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OptionsObject<'a> {
+    vfs: &'a [String],
+    fs: Option<&'a [String]>,
+    hidden: usize,
+}
+
+impl<'a> OptionsObject<'a> {
+    fn of(options: &'a Options) -> Self {
+        let fs = options.fs.as_ref().map(|fs| fs.words.as_slice());
+        Self { vfs: &options.vfs.words, fs, hidden: options.hidden() }
+    }
+}
+
+/// The thread that the table was read through.
+#[derive(Serialize)]
+struct ProcessObject {
+    pid: u32,
+    tid: u32,
+    comm: String,
+}
+
+impl ProcessObject {
+    fn of(task: &Task) -> Self {
+        Self { pid: task.pid, tid: task.tid, comm: escape(&task.comm) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::listed_line;
+    use super::*;
+    use crate::{mountinfo, operation::Namespace};
+
+    fn object(line: &str, namespace: Namespace, task: Option<&Task>) -> Value {
+        let mounts = mountinfo::parse(line.as_bytes(), namespace).unwrap();
+        serde_json::from_str(&listed_line(&mounts[0], task).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_object_is_the_documented_one() {
+        let mut mounts = mountinfo::parse(
+            b"36 35 0:40 / /a\\033\\377 ro,idmapped shared:3 master:4 - cifs //u:p@nas/x rw,vers=3.0,password=p\n",
+            Namespace { inum: 4_026_532_201, id: 6 },
+        )
+        .unwrap();
+        mounts[0].mount.id_unique = Some(5_000_000_001);
+        mounts[0].mount.parent_id_unique = Some(5_000_000_000);
+        let task = Task { pid: 812, tid: 815, comm: b"a\n".to_vec() };
+        let found: Value = serde_json::from_str(&listed_line(&mounts[0], Some(&task)).unwrap()).unwrap();
+        let expected = json!({
+            "version": 1, "mntns": 4_026_532_201_u32, "mntns_id": "6", "mount_id": 36, "mount_id_unique": "5000000001",
+            "parent_id_unique": "5000000000", "path": "/a\\x1b\\xff", "path_reason": null, "root": "/",
+            "source": "//***@nas/x", "fstype": "cifs", "dev": "0:40", "rdev": null,
+            "attributes": ["MOUNT_ATTR_RDONLY", "MOUNT_ATTR_IDMAP"],
+            "propagation": {"shared": 3, "master": 4, "unbindable": false, "kubernetes": "Bidirectional"},
+            "parent_id": 35, "options": {"vfs": ["ro", "idmapped"], "fs": ["rw", "vers=3.0"], "hidden": 1},
+            "process": {"pid": 812, "tid": 815, "comm": "a\\x0a"},
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn unknown_is_null() {
+        let found = object("36 35 0:40 / / rw - tmpfs none rw\n", Namespace { inum: 7, id: 0 }, None);
+        for key in ["mntns_id", "mount_id_unique", "parent_id_unique", "process"] {
+            assert_eq!(found[key], Value::Null, "{key}");
+        }
+    }
+}
