@@ -19,6 +19,9 @@ pub mod kind {
     pub const CHANGE: u16 = 16;
     /// A mount leaves its namespace ([`super::MountFact`]).
     pub const DETACH: u16 = 20;
+    /// A mount is in a table that the agent reads just now ([`super::MountFact`]); `Header.call` is the number of mounts that
+    /// its namespace has.
+    pub const SEED: u16 = 21;
     /// The namespace semaphore is about to be released ([`super::SectionEnd`]).
     pub const SECTION_END: u16 = 30;
     /// A system call ended ([`super::CallEnd`]).

@@ -78,8 +78,10 @@ pub const CGROUP_RMDIR: u32 = 13;
 pub const MOVE_TARGET: u32 = 14;
 /// `security_sb_pivotroot`: the new root of `pivot_root(2)`.
 pub const PIVOT_TARGET: u32 = 15;
+/// `show_vfsmnt`: the agent reads a mount table, and this mount is in it.
+pub const SEED: u32 = 16;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 16;
+pub const CALL_ENTER: u32 = 17;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

@@ -165,6 +165,7 @@ fn numbers_of_the_wire_stay_what_they_are() {
             kind::MOVE,
             kind::CHANGE,
             kind::DETACH,
+            kind::SEED,
             kind::SECTION_END,
             kind::CALL_END,
             kind::TARGET,
@@ -173,6 +174,6 @@ fn numbers_of_the_wire_stay_what_they_are() {
             kind::NAMESPACE_MADE,
             kind::NAMESPACE_END,
         ],
-        [13, 14, 15, 16, 20, 30, 40, 41, 50, 51, 60, 61]
+        [13, 14, 15, 16, 20, 21, 30, 40, 41, 50, 51, 60, 61]
     );
 }

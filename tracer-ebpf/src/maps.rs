@@ -215,6 +215,20 @@ pub(crate) static OPEN: LruHashMap<u64, Call> = LruHashMap::with_max_entries(OPE
 #[map]
 pub(crate) static SAVED: LruHashMap<SavedKey, [u64; 4]> = LruHashMap::with_max_entries(OPEN_CALLS, 0);
 
+/// Which thread reads a mount table, and how far it has come.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Reading {
+    /// `tgid << 32 | tid`, 0 when none does; the agent writes it.
+    pub(crate) thread: u64,
+    /// The last mount that was told: `struct mount *`.
+    pub(crate) last: u64,
+}
+
+/// The reading that is going on.
+#[map]
+pub(crate) static READING: Array<Reading> = Array::with_max_entries(1, 0);
+
 /// The open section.
 #[map]
 pub(crate) static SECTION: Array<Section> = Array::with_max_entries(1, 0);

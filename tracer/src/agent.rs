@@ -4,6 +4,7 @@ mod error;
 mod hands;
 mod policy_watch;
 mod pump;
+mod reader;
 mod record;
 mod replay;
 mod stats;
@@ -48,10 +49,11 @@ pub fn trace(
     settings: Settings,
     fail_on_loss: bool,
     record: Option<RecordFile>,
+    existing: bool,
 ) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
-    let beside = Beside { duration: settings.duration, record, ..Beside::default() };
+    let beside = Beside { duration: settings.duration, record, existing, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;

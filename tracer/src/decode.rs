@@ -69,6 +69,15 @@ pub enum Fact {
         /// What brought it about.
         cause: Option<Cause>,
     },
+    /// A mount is in a table that is read just now.
+    Seed {
+        /// When it was told, `CLOCK_BOOTTIME` in nanoseconds.
+        boot_ns: u64,
+        /// It.
+        mount: Box<Mount>,
+        /// Mounts in its namespace.
+        count: u64,
+    },
     /// The mount that a call is about, which has not ended yet.
     Target(CallId, Box<Mount>),
     /// A call ends.
@@ -102,7 +111,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         return Err(DecodeError::Short);
     }
     match header.kind {
-        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::TARGET => mount_fact(record),
+        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::SEED | kind::TARGET => mount_fact(record),
         kind::COPY => {
             let (copy, _) = fixed::<CopyFact>(record)?;
             let key = MountKey { id_unique: some(copy.id_unique), id: copy.id };
@@ -148,6 +157,9 @@ fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
     let role = match fact.header.kind {
         kind::TARGET => {
             return Ok(Fact::Target(CallId { thread: fact.header.thread, start_ns: fact.header.call }, mount));
+        }
+        kind::SEED => {
+            return Ok(Fact::Seed { boot_ns: fact.header.boot_ns, mount, count: fact.header.call });
         }
         kind::ATTACH => Role::Attach,
         kind::MOVE => Role::Move,

@@ -6,13 +6,14 @@
 use crate::{
     assemble::{Assemble, Assembled},
     decode::{DecodeError, Fact, decode},
+    existing::Existing,
     host::Facts,
     limit::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
         policy::Policy,
     },
-    operation::{Cause, Gap, Op, Operation},
+    operation::{Cause, Gap, Op, Operation, SectionFact},
     sections::Sections,
 };
 
@@ -29,6 +30,8 @@ pub enum Input<'a> {
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
+    /// The mount table of the namespace with this inode number was read, and all that it told has been put in.
+    TableRead(u32),
     /// The policy's file has changed.
     Policy(Box<Policy>),
     /// Time has come, and all that was stamped up to this time (`CLOCK_BOOTTIME` in nanoseconds) has been put in: what is
@@ -73,6 +76,7 @@ pub struct Engine {
     own_pid: u32,
     sections: Sections,
     assemble: Assemble,
+    existing: Existing,
     limiter: Option<Limiter>,
     counts: Counts,
     /// Operations that were emitted, losses among them.
@@ -117,8 +121,13 @@ impl Engine {
             Input::Inspected(ticket, inspected) => self.limit(|limiter| limiter.inspected(ticket, &inspected, now_ns)),
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
             Input::Loss(gap) => {
+                self.existing.lost();
                 let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
+            }
+            Input::TableRead(inum) => {
+                let found = self.existing.read(inum).into_iter();
+                self.emit(found.map(|one| Assembled::Operation(Box::new(one))).collect(), now_ns)
             }
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
@@ -145,12 +154,19 @@ impl Engine {
 
     fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
         let sections = match fact {
-            Fact::Section(tag, fact) => self.sections.fact(tag, fact).into_iter().collect(),
+            Fact::Section(tag, fact) => {
+                self.change_existing(tag.boot_ns, &fact);
+                self.sections.fact(tag, fact).into_iter().collect()
+            }
             Fact::SectionEnd { tag, actor, written, lost, asked, cause } => {
                 let (broken, section) = self.sections.end(tag, actor, (asked, cause), written, lost);
                 broken.into_iter().chain([section]).collect()
             }
             Fact::CallEnd(end) => return self.assemble.call(*end),
+            Fact::Seed { boot_ns, mount, count } => {
+                self.existing.seed(boot_ns, *mount, count);
+                Vec::new()
+            }
             Fact::Target(call, mount) => {
                 self.assemble.target(call, *mount);
                 Vec::new()
@@ -172,6 +188,15 @@ impl Engine {
             .collect()
     }
 
+    /// A table that is being read changes under the reader.
+    fn change_existing(&mut self, at_ns: u64, fact: &SectionFact) {
+        match fact {
+            SectionFact::Mount(role, mount) => self.existing.changed(at_ns, *role, mount),
+            SectionFact::NamespaceEnd(change) => self.existing.ended(change.namespace),
+            SectionFact::Copy(_) => {}
+        }
+    }
+
     fn emit(&mut self, assembled: Vec<Assembled>, now_ns: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         for assembled in assembled {
@@ -180,7 +205,8 @@ impl Engine {
                     if operation.actor.as_ref().is_some_and(|actor| actor.pid == self.own_pid) {
                         operation.actor = None;
                     }
-                    self.counts.operations += u64::from(operation.gap.is_none());
+                    // What was there before has not happened, and a loss is none of the node's operations.
+                    self.counts.operations += u64::from(!matches!(operation.op, Op::Gap | Op::Existing));
                     self.emitted += 1;
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
                     effects.push(Effect::Emit { seq: self.emitted, operation });

@@ -11,6 +11,7 @@ pub mod correlate;
 pub mod decode;
 pub mod device;
 pub mod engine;
+pub mod existing;
 pub mod glob;
 pub mod host;
 pub mod limit;

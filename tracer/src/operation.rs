@@ -298,6 +298,8 @@ pub enum Op {
     Automount,
     /// The kernel unmounted by itself what nobody used.
     Expired,
+    /// It was mounted before anybody looked.
+    Existing,
     /// Something was lost; what, [`Operation::gap`] says.
     Gap,
 }
@@ -321,6 +323,7 @@ impl Op {
         Self::NamespaceDestroyed,
         Self::Automount,
         Self::Expired,
+        Self::Existing,
         Self::Gap,
     ];
 
@@ -343,6 +346,7 @@ impl Op {
             Self::NamespaceDestroyed => "namespace_destroyed",
             Self::Automount => "automount",
             Self::Expired => "expired",
+            Self::Existing => "existing",
             Self::Gap => "gap",
         }
     }
@@ -359,6 +363,8 @@ pub enum EffectKind {
     Move,
     /// It stands where it stood, with other attributes or another propagation.
     Change,
+    /// It was there before.
+    Present,
 }
 
 /// One effect of an operation.

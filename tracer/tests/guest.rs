@@ -25,6 +25,7 @@ mod guest {
     pub(crate) mod changes;
     pub(crate) mod check;
     pub(crate) mod detached;
+    pub(crate) mod existing;
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod gone;
@@ -68,8 +69,8 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, failures, flags, gone, ground, groups, limits, links, list,
-    loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation,
+    actor, burst, callers32, changes, check, detached, existing, failures, flags, gone, ground, groups, limits, links,
+    list, loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation,
     recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         secrets::trials(),
         list::trials(),
         flags::trials(),
+        existing::trials(),
         recordings::trials(),
         order::trials(),
         burst::trials(),

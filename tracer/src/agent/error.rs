@@ -17,6 +17,12 @@ pub enum AgentError {
     /// No runtime.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start a thread that reads mount tables")]
+    Thread(#[source] io::Error),
+    /// No processes.
+    #[error("cannot look through /proc for mount namespaces")]
+    Tasks(#[source] io::Error),
     /// No signals.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),

@@ -15,7 +15,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{AgentError, boot_ns, policy_watch::PolicyWatch, record::Record, stats::Stats};
+use super::{
+    AgentError, boot_ns,
+    policy_watch::PolicyWatch,
+    reader::{Read, Reader},
+    record::Record,
+    stats::Stats,
+};
 use crate::{
     engine::{Counts, Effect, Engine, Input},
     limit::policy::Policy,
@@ -60,6 +66,7 @@ pub(super) fn run(
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
+        let reader = if beside.existing { Some(Reader::start(probes.take_reading()?)?) } else { None };
         note(ready);
         let said = before.clone();
         Pump {
@@ -69,6 +76,8 @@ pub(super) fn run(
             probes: &mut probes,
             watch,
             record: beside.record,
+            reader,
+            tables: Vec::new(),
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -101,6 +110,8 @@ pub(super) struct Beside {
     pub(super) watched: Option<(PathBuf, Policy)>,
     /// What all inputs go into besides.
     pub(super) record: Option<Record>,
+    /// Whether what is mounted already is read, once.
+    pub(super) existing: bool,
 }
 
 /// How to wait for the next records.
@@ -121,6 +132,9 @@ struct Pump<'a, A> {
     probes: &'a mut Probes,
     watch: Option<PolicyWatch>,
     record: Option<Record>,
+    reader: Option<Reader>,
+    /// Namespaces whose tables were read to their end, and when: the rings may still hold records from before.
+    tables: Vec<(u32, u64)>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -150,13 +164,14 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
-            let mut policy = None;
+            let (mut policy, mut table) = (None, None);
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
                 () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
                 () = sleep(LOOK) => false,
                 () = yield_or_never(self.wait != Wait::Wake) => false,
+                read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
                 new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
                 () = signals.next() => true,
                 () = &mut end => true,
@@ -168,6 +183,14 @@ impl<A: Act> Pump<'_, A> {
                 && self.step(Input::Policy(policy))? == Flow::End
             {
                 return Ok(self.engine.counts());
+            }
+            match table {
+                Some(Some(Read::Whole(inum))) => self.tables.push((inum, boot_ns())),
+                Some(Some(Read::Failed(inum, error))) => {
+                    note(format_args!("existing: the table of mount namespace {inum} cannot be read: {error}"));
+                }
+                Some(None) => self.reader = None,
+                None => {}
             }
             let due = deadline.is_some_and(|at| at <= boot_ns());
             let flow = if due { self.step(Input::Deadline(self.read_until_ns))? } else { Flow::On };
@@ -210,6 +233,13 @@ impl<A: Act> Pump<'_, A> {
             }
         }
         self.read_until_ns = turn.until_ns;
+        let read_until_ns = self.read_until_ns;
+        let whole: Vec<(u32, u64)> = self.tables.extract_if(.., |(_, at_ns)| *at_ns <= read_until_ns).collect();
+        for (inum, _) in whole {
+            if self.step(Input::TableRead(inum))? == Flow::End {
+                return Ok(Flow::End);
+            }
+        }
         if let (Wait::Wake, Some(record)) = (self.wait, &mut self.record) {
             record.flush()?;
         }
@@ -272,6 +302,13 @@ async fn sleep_or_never(duration: Option<Duration>) {
 async fn changed_or_never(watch: Option<&mut PolicyWatch>) -> Policy {
     match watch {
         Some(watch) => watch.changed().await,
+        None => future::pending().await,
+    }
+}
+
+async fn next_or_never(reader: Option<&mut Reader>) -> Option<Read> {
+    match reader {
+        Some(reader) => reader.next().await,
         None => future::pending().await,
     }
 }

@@ -24,7 +24,7 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
     let from: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(file).map_err(|source| broken(RecordingError::Read { offset: 0, source }))?)
+        Box::new(File::open(file).map_err(|source| broken(RecordingError::Open(source)))?)
     };
     let mut recording = Recording::open(BufReader::new(from)).map_err(broken)?;
     let mut show = Show::new(settings, recording.origin.clone(), terminal_width());
@@ -43,6 +43,7 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
             Frame::Record(record) => Input::Record(record),
             Frame::Loss(gap) => Input::Loss(gap.clone()),
             Frame::Deadline(read_until_ns) => Input::Deadline(*read_until_ns),
+            Frame::TableRead(inum) => Input::TableRead(*inum),
             Frame::End(totals) => break (Ok(()), *totals),
         };
         if show_all(&mut show, engine.step(input, now_ns))? == Flow::End {

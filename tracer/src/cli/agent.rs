@@ -7,6 +7,7 @@ use crate::{
     host::node::{self, Verdict},
     limit::policy_file,
     output::say::{chain, note},
+    probe::hooks::Needed,
 };
 
 /// Flags of `agent`.
@@ -40,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
-    match super::probes::attach(args.probes, true) {
+    match super::probes::attach(args.probes, &[Needed::Limiter]) {
         Ok((probes, rings)) => agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone()),
         Err(status) => Ok(status),
     }

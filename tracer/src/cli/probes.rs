@@ -10,7 +10,7 @@ use crate::{
     limit::quantity,
     output::say::note,
     probe::{
-        hooks::Method,
+        hooks::{Method, Needed},
         load::{Loader, Options, Probes, RING_BYTES},
         refusal::finding,
         self_test,
@@ -65,7 +65,7 @@ impl Args {
 }
 
 /// The attached and proven probes and their rings, or the exit status after the findings were said.
-pub fn attach(args: Args, limiter: bool) -> Result<(Probes, Rings), ExitCode> {
+pub fn attach(args: Args, besides: &[Needed]) -> Result<(Probes, Rings), ExitCode> {
     let refused = |verdicts: Vec<Verdict>| {
         super::report(&verdicts, note);
         note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
@@ -76,7 +76,7 @@ pub fn attach(args: Args, limiter: bool) -> Result<(Probes, Rings), ExitCode> {
         return Err(refused(vec![Err(finding)]));
     }
     let attached =
-        Loader::new(args.options()).map_err(|error| vec![error]).and_then(|loader| loader.attach_all(limiter));
+        Loader::new(args.options()).map_err(|error| vec![error]).and_then(|loader| loader.attach_all(besides));
     let errors = |errors: Vec<_>| refused(errors.iter().map(finding).map(Err).collect());
     let mut probes = attached.map_err(errors)?;
     let mut rings = Rings::take(&mut probes).map_err(|error| errors(vec![error]))?;

@@ -10,12 +10,14 @@ use super::{
 };
 use crate::{
     agent::{self, AgentError, RecordFile},
+    operation::Op,
     output::{
         columns::{self, Operations},
         filter::Filter,
         grid::Look,
         say::{line, note},
     },
+    probe::hooks::Needed,
 };
 
 /// Flags of `trace`.
@@ -32,6 +34,9 @@ pub struct Args {
     count: Option<u64>,
     #[command(flatten)]
     probes: super::probes::Args,
+    /// First show what is mounted already, in every namespace that has a process, and then what changes
+    #[arg(long)]
+    existing: bool,
     /// Write all that is seen into this file too, whatever is shown of it, for `replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -79,7 +84,13 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         columns::list::<Operations>().iter().for_each(line);
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = match Settings::of(&args.look, &args.filter, args.count) {
+    let settings = Settings::of(&args.look, &args.filter, args.count).and_then(|settings| {
+        let event = &settings.filter.event.include;
+        let only_existing = !event.is_empty() && event.iter().all(|op| *op == Op::Existing);
+        let silent = only_existing && !args.existing;
+        if silent { Err("--event existing shows nothing without --existing; add it".to_owned()) } else { Ok(settings) }
+    });
+    let settings = match settings {
         Ok(settings) => Settings { duration: args.duration, ..settings },
         Err(why) => {
             note(format_args!("mount-tracer: {why}"));
@@ -87,8 +98,9 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         }
     };
     let record = args.record.as_deref().map(RecordFile::create).transpose()?;
-    match super::probes::attach(args.probes, false) {
-        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record),
+    let besides = if args.existing { vec![Needed::Existing] } else { Vec::new() };
+    match super::probes::attach(args.probes, &besides) {
+        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record, args.existing),
         Err(status) => Ok(status),
     }
 }

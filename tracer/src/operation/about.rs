@@ -17,6 +17,7 @@ impl EffectKind {
             Self::Detach => "detach",
             Self::Move => "move",
             Self::Change => "change",
+            Self::Present => "present",
         }
     }
 }

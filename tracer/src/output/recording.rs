@@ -38,6 +38,7 @@ mod kind {
     pub(super) const RECORD: u8 = b'R';
     pub(super) const LOSS: u8 = b'L';
     pub(super) const DEADLINE: u8 = b'D';
+    pub(super) const TABLE: u8 = b'T';
     pub(super) const END: u8 = b'E';
 }
 
@@ -65,6 +66,9 @@ pub enum RecordingError {
         #[source]
         source: serde_json::Error,
     },
+    /// There is no such file, or it is not ours to read.
+    #[error("cannot open it")]
+    Open(#[source] io::Error),
     /// It ends too early.
     #[error("byte {offset}: the recording was cut: it has no end")]
     Cut {
@@ -158,6 +162,7 @@ impl<W: Write> Recorder<W> {
             Input::Record(record) => self.frame(kind::RECORD, now_ns, &without_secrets(record)),
             Input::Loss(gap) => self.frame(kind::LOSS, now_ns, &serde_json::to_vec(&content_of(gap))?),
             Input::Deadline(read_until_ns) => self.frame(kind::DEADLINE, now_ns, &read_until_ns.to_le_bytes()),
+            Input::TableRead(inum) => self.frame(kind::TABLE, now_ns, &inum.to_le_bytes()),
             _ => Ok(()),
         }
     }
@@ -191,6 +196,8 @@ pub enum Frame {
     Loss(Gap),
     /// Time had come; all that was stamped up to this time had been put in.
     Deadline(u64),
+    /// The mount table of the namespace with this inode number was read.
+    TableRead(u32),
     /// Nothing more comes; what was lost in all.
     End(Totals),
 }
@@ -233,7 +240,7 @@ impl<R: Read> Recording<R> {
         self.fill(&mut head, offset)?;
         let ([kind, time @ .., _, _, _, _], [.., a, b, c, d]) = (head, head);
         let (now_ns, bytes) = (u64::from_le_bytes(time), u32::from_le_bytes([a, b, c, d]));
-        if ![kind::RECORD, kind::LOSS, kind::DEADLINE, kind::END].contains(&kind) {
+        if ![kind::RECORD, kind::LOSS, kind::DEADLINE, kind::TABLE, kind::END].contains(&kind) {
             return Err(RecordingError::Kind { offset, kind });
         }
         if bytes > FRAME_BYTES {
@@ -245,6 +252,7 @@ impl<R: Read> Recording<R> {
             kind::RECORD => Some(Frame::Record(content)),
             kind::LOSS => serde_json::from_slice(&content).ok().and_then(gap_of).map(Frame::Loss),
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
+            kind::TABLE => content.try_into().ok().map(u32::from_le_bytes).map(Frame::TableRead),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),
         };
         frame.map(|frame| (now_ns, frame)).ok_or(RecordingError::Content { offset })

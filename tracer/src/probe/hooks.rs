@@ -86,6 +86,8 @@ pub enum Needed {
     IfThere,
     /// Only the limiter.
     Limiter,
+    /// Only who asks what is mounted already.
+    Existing,
 }
 
 /// What shows that a hook works.
@@ -267,6 +269,13 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         needed: Needed::Always,
         proof: Proof::Record("changes its root"),
         sees: "which mount pivot_root(2) is to make the root",
+    },
+    Hook {
+        number: hook::SEED,
+        candidates: &[entry("show_vfsmnt", "listed", "listed_k").with_second("listed_2")],
+        needed: Needed::Existing,
+        proof: Proof::Attached,
+        sees: "what is mounted already, when mount-tracer reads a table",
     },
 ];
 

@@ -4,8 +4,8 @@
 use std::{collections::HashSet, fs, io};
 
 use aya::{
-    Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{MapData, MapError, RingBuf},
+    Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, Pod, include_bytes_aligned,
+    maps::{Array, MapData, MapError, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError},
 };
 use thiserror::Error;
@@ -250,9 +250,12 @@ impl Loader {
         }
     }
 
-    /// Attaches every hook and lets go of the kernel's types; or what could not be attached, and why.
-    pub fn attach_all(mut self, limiter: bool) -> Result<Probes, Vec<ProbeError>> {
-        let needed = HOOKS.iter().filter(|hook| limiter || hook.needed != Needed::Limiter);
+    /// Attaches every hook that is always needed and those that these need, and lets go of the kernel's types; or what could
+    /// not be attached, and why.
+    pub fn attach_all(mut self, besides: &[Needed]) -> Result<Probes, Vec<ProbeError>> {
+        let needed = HOOKS
+            .iter()
+            .filter(|hook| matches!(hook.needed, Needed::Always | Needed::IfThere) || besides.contains(&hook.needed));
         let errors: Vec<ProbeError> = needed.filter_map(|hook| self.attach(hook).err()).collect();
         if errors.is_empty() { Ok(self.done()) } else { Err(errors) }
     }
@@ -300,6 +303,13 @@ impl Probes {
         RingBuf::try_from(map).map_err(|source| ProbeError::Map { name, source })
     }
 
+    /// What says which thread reads a mount table; there is one reader.
+    pub fn take_reading(&mut self) -> Result<Reading, ProbeError> {
+        let name = "READING";
+        let map = self.ebpf.take_map(name).ok_or(ProbeError::NoSymbol(name))?;
+        Array::try_from(map).map(Reading).map_err(|source| ProbeError::Map { name, source })
+    }
+
     /// What was lost since the programs were attached.
     pub fn losses(&self) -> Result<Losses, ProbeError> {
         losses::read(&self.ebpf, &self.attached)
@@ -308,6 +318,28 @@ impl Probes {
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.
     pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
         losses::take_dirty(&mut self.ebpf)
+    }
+}
+
+/// Tells the programs which thread reads a mount table.
+pub struct Reading(Array<MapData, ReadingValue>);
+
+/// The thread as the kernel has it, and the last mount that was told.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ReadingValue {
+    thread: u64,
+    last: u64,
+}
+
+// SAFETY: two integers, without padding.
+unsafe impl Pod for ReadingValue {}
+
+impl Reading {
+    /// From here on, what this thread lists of `/proc/PID/mounts` is told; nothing is with `None`.
+    pub fn set(&mut self, thread: Option<u64>) -> Result<(), ProbeError> {
+        let value = ReadingValue { thread: thread.unwrap_or(0), last: 0 };
+        self.0.set(0, value, 0).map_err(|source| ProbeError::Map { name: "READING", source })
     }
 }
 

@@ -47,6 +47,16 @@ impl Wanted {
         Ok(Self { propagated: Some(true), ..Self::of(kind, pid, path)? })
     }
 
+    /// A mount of which nobody can say whence it came.
+    pub(crate) fn seen(kind: &'static str, mntns: u64, mount: Mount) -> Self {
+        Self { kind, mntns, mount, propagated: None }
+    }
+
+    /// It is among the effects.
+    pub(crate) fn expect_in(&self, operation: &Operation) -> Result<()> {
+        expect_effect(operation, self)
+    }
+
     /// Whether it was asked for cannot be said.
     pub(crate) fn of_any_origin(self) -> Self {
         Self { propagated: None, ..self }

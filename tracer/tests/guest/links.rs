@@ -54,7 +54,8 @@ fn what_trace_claims_is_what_the_kernel_has() -> Result<()> {
     let list = debug.path.join("kprobes/list");
     expect_nothing_attached(&list)?;
     let claims = claims()?;
-    let trace = Program::trace(&[])?;
+    // With all that it can attach.
+    let trace = Program::trace(&["--existing"])?;
     let attached = Attached::read(&trace, &list)?;
     eprintln!("the kernel has {attached:?}");
     // What watches cgroups is for the agent alone.

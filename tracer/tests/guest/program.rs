@@ -251,11 +251,20 @@ impl Drop for Program {
 impl Finished {
     /// One figure of the line `stats: seen=… dropped=… missed=… unresolved=…`.
     pub(crate) fn stat(&self, name: &str) -> Result<u64> {
+        let value = self.stat_text(name)?;
+        value.parse().with_context(|| format!("{name} is no number but {value}"))
+    }
+
+    /// Runs that the kernel skipped; `None` where it does not count them.
+    pub(crate) fn missed(&self) -> Result<Option<u64>> {
+        if self.stat_text("missed")? == "unknown" { Ok(None) } else { self.stat("missed").map(Some) }
+    }
+
+    fn stat_text(&self, name: &str) -> Result<&str> {
         let line = self.errors.iter().find_map(|line| line.strip_prefix("stats:"));
         let line = line.with_context(|| format!("no line `stats:` in {:#?}", self.errors))?;
         let value = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        let value = value.with_context(|| format!("no {name}= in `stats:{line}`"))?;
-        value.parse().with_context(|| format!("{name} is no number in `stats:{line}`"))
+        value.with_context(|| format!("no {name}= in `stats:{line}`"))
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Traces what `act` does into a file; what was shown, and the file.
 fn recorded(act: impl FnOnce() -> Result<()>) -> Result<(Finished, PathBuf)> {
     let file = ground::directory("recording")?.join("trace.rec");
-    let trace = Program::trace(&["--record", text(&file)?])?;
+    let trace = Program::trace(&["--existing", "--record", text(&file)?])?;
     act()?;
     // What was done before it is told to end is shown.
     Ok((trace.terminate()?, file))

@@ -24,7 +24,7 @@ impl Attach {
 /// What depends on how the probes are attached: each operation, each failure, and the links themselves; and what depends on
 /// the kernel alone, mount tables.
 const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
-     gone,groups,pivots,superblocks,list";
+     gone,groups,pivots,superblocks,list,existing";
 
 /// One guest.
 #[derive(Clone, Debug, PartialEq, Eq)]

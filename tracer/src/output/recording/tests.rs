@@ -26,6 +26,7 @@ fn recorded() -> Vec<u8> {
     recorder.input(&Input::Record(b"some bytes"), 10).unwrap();
     recorder.input(&Input::Loss(gap()), 11).unwrap();
     recorder.input(&Input::Deadline(9), 12).unwrap();
+    recorder.input(&Input::TableRead(4_026_531_841), 12).unwrap();
     recorder.end(TOTALS, 13).unwrap();
     bytes
 }
@@ -61,6 +62,7 @@ fn what_went_in_comes_out() {
         (10, Frame::Record(b"some bytes".to_vec())),
         (11, Frame::Loss(gap())),
         (12, Frame::Deadline(9)),
+        (12, Frame::TableRead(4_026_531_841)),
         (13, Frame::End(TOTALS)),
     ];
     assert_eq!(frames, expected);
