@@ -47,12 +47,24 @@ pub struct ActError {
     source: io::Error,
 }
 
-/// Runs the child and looks for what it did: a verdict for each kind of change.
+/// How often the child is run at most. One that runs while others mount and unmount without pause may be missed by return
+/// probes, of which the kernel keeps a limited number; what is never called stays unseen however often.
+const TRIES: usize = 10;
+
+/// Runs the child and looks for what it did, until all was seen: a verdict for each kind of change.
 pub fn run(rings: &mut Rings, attached: &[Attached]) -> Vec<Verdict> {
-    match witnessed(rings) {
-        Ok(seen) => verdicts(attached, &seen),
-        Err(finding) => vec![Err(finding)],
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for _ in 0..TRIES {
+        match witnessed(rings) {
+            Ok(more) => seen.extend(more),
+            Err(finding) => return vec![Err(finding)],
+        }
+        found = verdicts(attached, &seen);
+        if found.iter().all(Result::is_ok) {
+            break;
+        }
     }
+    found
 }
 
 /// The hooks that wrote records for the child.
