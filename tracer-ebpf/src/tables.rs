@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Mounts of one list or tree that a program may walk: the length that the verifier is asked to follow.
-pub(crate) const MAX_LIST: u32 = 1024;
+const MAX_LIST: u32 = 1024;
 /// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
 const MOVING: u64 = 1;
 

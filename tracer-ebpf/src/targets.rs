@@ -18,7 +18,6 @@ use crate::{
     maps::{CALLS, Call, SCRATCH, SCRATCH_MASK, slot},
     mount::{Place, fill, mount_of, own_root, stands_at},
     read::{current, member, pointer, read},
-    tables::MAX_LIST,
     tree::{self, next_mount},
     turn::{Turn, bit},
 };
@@ -31,6 +30,10 @@ const CLONE: u64 = 1;
 const EMPTY_PATH: u64 = 0x1000;
 const RECURSIVE: u64 = 0x8000;
 const CURRENT_DIRECTORY: i32 = -100;
+
+/// Mounts below the first one of a tree whose attributes are set that a program may walk: each costs the verifier, and every
+/// start of the tracer, as much as one of a list in a section, and four doors have this walk.
+const MAX_TREE: u32 = 256;
 
 /// A door whose call is about a mount behind a descriptor.
 #[derive(Clone, Copy)]
@@ -87,7 +90,7 @@ fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 
         return became;
     }
     let mut at = root;
-    for _ in 0..MAX_LIST {
+    for _ in 0..MAX_TREE {
         at = next_mount(at, root);
         if at == tree::END {
             return became;

@@ -23,8 +23,8 @@ pub(crate) struct Options {
     /// All trials on each kernel: 5.10, 6.1, 6.12, 6.18 and the newest with fentry, 5.10 and 6.18 with kprobes
     #[arg(long, conflicts_with = "kernels")]
     full: bool,
-    /// Kernel series for the guests; repeat for several [default: all trials on 6.18, those of the operations on the kernels
-    /// and kinds of --full]
+    /// Kernel series for the guests; repeat for several [default: those of the operations on every kernel and kind, the rest on
+    /// 6.18, the limiter on 5.10]
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<String>,
     /// With --kernel: how to attach; repeat for both

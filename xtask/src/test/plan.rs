@@ -26,13 +26,48 @@ impl Attach {
 const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
      gone,groups,pivots,superblocks,list,existing";
 
+/// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
+const LIMITER: &str = "policies,limits,matches,refusals,reloads";
+/// Forms, losses and bursts, and the limiter's writes: once, on the newest kernel that gates.
+const REST: &str = "names,terminal,secrets,flags,recordings,order,burst,loss,limits";
+
+/// Which trials run in a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    Operations,
+    OperationsAndLimiter,
+    OperationsAndRest,
+}
+
+impl Part {
+    /// What is behind the step's name.
+    fn words(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Operations => ", operations only",
+            Self::OperationsAndLimiter => ", operations and limiter",
+            Self::OperationsAndRest => ", operations and the rest",
+        }
+    }
+
+    /// The subjects, all if none are named.
+    fn subjects(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Operations => Some(SHORT.to_owned()),
+            Self::OperationsAndLimiter => Some([SHORT, LIMITER].join(",")),
+            Self::OperationsAndRest => Some([SHORT, REST].join(",")),
+        }
+    }
+}
+
 /// One guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Guest {
     pub(super) kernel: String,
     pub(super) attach: Attach,
-    /// The subjects to run, all if none are named.
-    pub(super) subjects: Option<&'static str>,
+    pub(super) part: Part,
     /// Whether the run fails when something fails here.
     pub(super) gates: bool,
 }
@@ -40,31 +75,32 @@ pub(super) struct Guest {
 impl Guest {
     fn all(kernel: &str, attach: Attach) -> Self {
         // A kernel of last week may break what no change of ours did.
-        Self { kernel: kernel.to_owned(), attach, subjects: None, gates: kernel != NEWEST }
+        Self { kernel: kernel.to_owned(), attach, part: Part::All, gates: kernel != NEWEST }
     }
 
     /// What the step is called.
     pub(super) fn name(&self) -> String {
-        let part = if self.subjects.is_some() { ", operations only" } else { "" };
         let gate = if self.gates { "" } else { " (does not gate)" };
-        format!("guest tests on {}, {}{part}{gate}", self.kernel, self.attach.name())
+        format!("guest tests on {}, {}{}{gate}", self.kernel, self.attach.name(), self.part.words())
     }
 
     /// The command in the guest.
     pub(super) fn command(&self) -> Vec<String> {
-        let subjects = self.subjects.map(|subjects| format!("GUEST_TRIALS={subjects}"));
+        let subjects = self.part.subjects().map(|subjects| format!("GUEST_TRIALS={subjects}"));
         let attach = format!("GUEST_ATTACH={}", self.attach.name());
         let words = ["env".to_owned(), attach].into_iter().chain(subjects);
         words.chain(["guest-tests", "--test-threads=1"].map(String::from)).collect()
     }
 }
 
-/// What runs when nothing was asked for: all trials on one kernel, and on each kernel and kind those that depend on it.
+/// What runs when nothing was asked for: each trial once, and on each kernel and kind those that depend on it.
 pub(super) fn default() -> Vec<Guest> {
-    let is_whole = |guest: &Guest| guest.kernel == "6.18" && guest.attach == Attach::Fentry;
-    let (whole, others): (Vec<Guest>, Vec<Guest>) = full().into_iter().partition(is_whole);
-    let short = others.into_iter().map(|guest| Guest { subjects: Some(SHORT), ..guest });
-    whole.into_iter().chain(short).collect()
+    let part = |guest: &Guest| match (guest.kernel.as_str(), guest.attach) {
+        ("6.18", Attach::Fentry) => Part::OperationsAndRest,
+        ("5.10", Attach::Fentry) => Part::OperationsAndLimiter,
+        _ => Part::Operations,
+    };
+    full().into_iter().map(|guest| Guest { part: part(&guest), ..guest }).collect()
 }
 
 /// What `--full` runs.
@@ -123,15 +159,27 @@ mod tests {
 
     #[test]
     fn kernels_are_named_once() {
-        assert_eq!(kernels(&default()), ["6.18", "5.10", "6.1", "6.12"]);
-        assert_eq!(demos(&default()), ["6.18", "5.10", "6.1", "6.12"]);
+        assert_eq!(kernels(&default()), ["5.10", "6.1", "6.12", "6.18"]);
+        assert_eq!(demos(&default()), ["5.10", "6.1", "6.12", "6.18"]);
     }
 
     #[test]
     fn a_guest_is_told_how_to_attach_and_what_to_run() {
-        let [all, .., short] = &default()[..] else { panic!("too few guests") };
-        assert_eq!(all.command(), ["env", "GUEST_ATTACH=fentry", "guest-tests", "--test-threads=1"]);
-        assert_eq!(short.command()[2], format!("GUEST_TRIALS={SHORT}"));
-        assert_eq!(short.name(), "guest tests on 6.18, kprobe, operations only");
+        let [first, .., last] = &default()[..] else { panic!("too few guests") };
+        assert_eq!(full()[0].command(), ["env", "GUEST_ATTACH=fentry", "guest-tests", "--test-threads=1"]);
+        assert_eq!(first.command()[2], format!("GUEST_TRIALS={SHORT},{LIMITER}"));
+        assert_eq!(first.name(), "guest tests on 5.10, fentry, operations and limiter");
+        assert_eq!(last.command()[2], format!("GUEST_TRIALS={SHORT}"));
+        assert_eq!(last.name(), "guest tests on 6.18, kprobe, operations only");
+    }
+
+    #[test]
+    fn the_default_run_leaves_out_no_subject() {
+        let parts: Vec<String> = default().iter().filter_map(|guest| guest.part.subjects()).collect();
+        let named: BTreeSet<&str> = parts.iter().flat_map(|part| part.split(',')).collect();
+        let harness = include_str!("../../../tracer/tests/guest.rs");
+        let subjects: BTreeSet<&str> =
+            harness.lines().filter_map(|line| line.trim().strip_suffix("::trials(),")).collect();
+        assert_eq!(named, subjects);
     }
 }

@@ -72,12 +72,17 @@ const DOOR_PROGRAMS: [[&str; 6]; DOORS.len()] = [
     ["enter_18", "enter_18_2", "enter_18_k", "exit_18", "exit_18_2", "exit_18_k"],
 ];
 
+/// The doors of 32-bit callers go without: each program costs every start of the tracer, and nobody mounts in bursts there.
+const fn with_second(door: usize, candidate: Candidate, second: &'static str) -> Candidate {
+    if DOORS[door].compat { candidate } else { candidate.with_second(second) }
+}
+
 static ENTRIES: [[Candidate; 1]; DOORS.len()] = {
     let mut all = [[entry("", "", "")]; DOORS.len()];
     let mut door = 0;
     while door < DOORS.len() {
         let [enter, second, enter_probe, ..] = DOOR_PROGRAMS[door];
-        all[door] = [entry(DOORS[door].function, enter, enter_probe).with_second(second)];
+        all[door] = [with_second(door, entry(DOORS[door].function, enter, enter_probe), second)];
         door += 1;
     }
     all
@@ -88,7 +93,7 @@ static EXITS: [[Candidate; 1]; DOORS.len()] = {
     let mut door = 0;
     while door < DOORS.len() {
         let [.., leave, second, leave_probe] = DOOR_PROGRAMS[door];
-        all[door] = [exit(DOORS[door].function, leave, leave_probe, None).with_second(second)];
+        all[door] = [with_second(door, exit(DOORS[door].function, leave, leave_probe, None), second)];
         door += 1;
     }
     all
