@@ -16,7 +16,7 @@ use super::ground;
 use super::operation::Operation;
 
 /// Guests may run under emulation, where loading and the self-test take their time.
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(3);
 
 /// How long one line may take. Far above what is seen, so that only a line that never comes runs into it.
 pub(crate) const LINE: Duration = Duration::from_secs(20);
