@@ -13,7 +13,7 @@ use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
 use crate::{build, host, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
-const TIMEOUT: Duration = Duration::from_mins(20);
+const TIMEOUT: Duration = Duration::from_mins(30);
 /// The disk that the tests format, and a spare one that a test pulls out.
 const DISKS_MIB: [u32; 2] = [512, 64];
 const CONSOLE_TAIL: usize = 60;
