@@ -62,7 +62,7 @@ pub(super) fn run(
     let before = probes.losses()?;
     probes.take_dirty()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
-    let counts = runtime.block_on(async {
+    let (counts, record) = runtime.block_on(async {
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
@@ -86,7 +86,6 @@ pub(super) fn run(
         .run(signals, beside.duration)
         .await
     })?;
-    let (counts, record) = counts;
     let losses = probes.losses()?;
     let totals = Totals {
         dropped: losses.operations - before.operations,
