@@ -3,6 +3,8 @@
 //! Every record is a fixed part, whose `Header.kind` tells which one, followed by `Header.bytes - size_of(fixed)`
 //! bytes of tail. A tail holds the strings whose lengths the fixed part names, in the order in which they are declared,
 //! with nothing between them.
+//!
+//! It is one room, because it is one wire: who reads a record looks for all of it here.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -17,11 +19,17 @@ pub mod kind {
     pub const MOVE: u16 = 15;
     /// A mount's propagation was set ([`super::MountFact`]).
     pub const CHANGE: u16 = 16;
+    /// How a mount stands, which a change elsewhere may have changed ([`super::MountFact`], without path and root): nobody
+    /// changed it itself.
+    pub const STATE: u16 = 17;
     /// A mount leaves its namespace ([`super::MountFact`]).
     pub const DETACH: u16 = 20;
-    /// A mount is in a table that the agent reads just now ([`super::MountFact`]); `Header.call` is the number of mounts that
-    /// its namespace has.
+    /// A mount is in a table that the agent reads just now ([`super::MountFact`]).
     pub const SEED: u16 = 21;
+    /// Mounts of a namespace or of a detached tree that is being made, each a clone ([`super::Clones`]).
+    pub const CLONES: u16 = 22;
+    /// The last mount leaves a peer group, and its slaves have another master ([`super::GroupEnd`]).
+    pub const GROUP_END: u16 = 23;
     /// The namespace semaphore is about to be released ([`super::SectionEnd`]).
     pub const SECTION_END: u16 = 30;
     /// A system call ended ([`super::CallEnd`]).
@@ -172,9 +180,23 @@ pub struct Walk {
 }
 
 /// A mount as the kernel's objects say it is. Tail: `path`, `root`, the source.
+///
+/// An *identity* stands for a kernel object as long as that lives: equal ones are the same object, and 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Mount {
+    /// The mount's identity: `mnt_id_unique`, or before 6.8 one of its `struct mount`.
+    pub identity: u64,
+    /// That of the mount that it stands on; a root's is its own.
+    pub parent: u64,
+    /// That of the dentry that it stands on.
+    pub mountpoint: u64,
+    /// That of the dentry that it shows.
+    pub root_dentry: u64,
+    /// That of its superblock.
+    pub superblock: u64,
+    /// That of the next mount in its peer group: its own when there is no other.
+    pub next_peer: u64,
     /// `mnt_id_unique`, 0 before 6.8.
     pub id_unique: u64,
     /// The parent's `mnt_id_unique`, 0 before 6.8.
@@ -199,6 +221,10 @@ pub struct Mount {
     pub group: u32,
     /// The master's peer group, 0 when not a slave.
     pub master: u32,
+    /// Mounts in its namespace, before the section's change if this is the section's first fact about it.
+    pub ns_mounts: u32,
+    /// Zero; keeps what follows at a multiple of eight bytes.
+    pub reserved: u32,
     /// Bytes of the source in the tail.
     pub source_bytes: u32,
     /// Where it is mounted, seen from its namespace's root.
@@ -209,7 +235,7 @@ pub struct Mount {
     pub fstype: [u8; FSTYPE_BYTES],
 }
 
-/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: a mount
+/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::STATE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: a mount
 /// that the thread's open call is about; its path is the caller's, resolved. Only what sets attributes has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -232,6 +258,65 @@ pub struct CopyFact {
     pub id: u32,
     /// Zero; keeps the record a multiple of eight bytes.
     pub reserved: u32,
+}
+
+/// One mount that was made as a clone of another. It stands on the clone of its original's parent, at the same dentry, and shows
+/// the same dentry of the same superblock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ClonedMount {
+    /// Its identity, see [`Mount`].
+    pub identity: u64,
+    /// That of the original.
+    pub original: u64,
+    /// `mnt_id`.
+    pub id: u32,
+    /// `vfsmount.mnt_flags`.
+    pub flags: u32,
+    /// `mnt_t_flags`; [`ABSENT`] before 6.17.
+    pub t_flags: u32,
+    /// `mnt_group_id`: the peer group, 0 when not shared.
+    pub group: u32,
+    /// The master's peer group, 0 when not a slave.
+    pub master: u32,
+    /// Zero; keeps the entry a multiple of eight bytes.
+    pub reserved: u32,
+}
+
+/// Clones that one record holds at most.
+pub const MAX_CLONES: usize = 64;
+
+/// [`kind::CLONES`]. Tail: as many [`ClonedMount`] as `count` says. A tree's clones come in one or several records of a section,
+/// parents before children; the last one names the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Clones {
+    /// What every record begins with.
+    pub header: Header,
+    /// The 64-bit id of the namespace that they are in; 0 when it has none or is not known yet.
+    pub ns_id: u64,
+    /// The 64-bit id of the namespace that the originals are in.
+    pub from_id: u64,
+    /// The inode number of the namespace that they are in; 0 in a detached tree, and when it is not known yet.
+    pub ns_inum: u32,
+    /// The inode number of the namespace that the originals are in.
+    pub from_inum: u32,
+    /// Mounts in the namespace.
+    pub mounts: u32,
+    /// Clones in the tail.
+    pub count: u32,
+}
+
+/// [`kind::GROUP_END`]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GroupEnd {
+    /// What every record begins with.
+    pub header: Header,
+    /// The peer group's number, which the kernel uses again.
+    pub group: u32,
+    /// The group that is master of its slaves now; 0 when they have none.
+    pub heir: u32,
 }
 
 /// [`kind::NAMESPACE_MADE`], [`kind::NAMESPACE_END`]: a mount namespace begins or ends.

@@ -58,30 +58,36 @@ pub const DETACH: u32 = 3;
 pub const CHANGE: u32 = 4;
 /// `umount_tree`: a tree goes, and why: with its namespace, with its mount point, with its last descriptor.
 pub const TREE_GOES: u32 = 5;
+/// Exit of `mnt_change_mountpoint`, up to 6.16: what stood where a mount came, or below one that goes, stands on another.
+pub const REPARENT: u32 = 6;
+/// Entry of `change_mnt_propagation`: the last mount leaves its peer group.
+pub const GROUP_END: u32 = 7;
+/// Exit of `clone_mnt`: a mount of a tree that is being made.
+pub const CLONE: u32 = 8;
 /// `namespace_unlock`: a section ends.
-pub const SECTION_END: u32 = 6;
+pub const SECTION_END: u32 = 9;
 /// Entry of `copy_mnt_ns`: mounts enter a namespace that is being made.
-pub const NAMESPACE_COPY: u32 = 7;
+pub const NAMESPACE_COPY: u32 = 10;
 /// Exit of `copy_mnt_ns`: a namespace was made.
-pub const NAMESPACE_MADE: u32 = 8;
+pub const NAMESPACE_MADE: u32 = 11;
 /// Exit of `path_mount`: what the kernel found at the path of mount(2).
-pub const MOUNT_TARGET: u32 = 9;
+pub const MOUNT_TARGET: u32 = 12;
 /// Entry of `path_umount`: the mount that umount2(2) is to take away.
-pub const UMOUNT_TARGET: u32 = 10;
+pub const UMOUNT_TARGET: u32 = 13;
 /// Exit of `path_umount`: it is still there.
-pub const UMOUNT_KEPT: u32 = 11;
+pub const UMOUNT_KEPT: u32 = 14;
 /// The tracepoint `cgroup_mkdir`.
-pub const CGROUP_MKDIR: u32 = 12;
+pub const CGROUP_MKDIR: u32 = 15;
 /// The tracepoint `cgroup_rmdir`.
-pub const CGROUP_RMDIR: u32 = 13;
+pub const CGROUP_RMDIR: u32 = 16;
 /// `security_move_mount`: where `move_mount(2)` is to put something.
-pub const MOVE_TARGET: u32 = 14;
+pub const MOVE_TARGET: u32 = 17;
 /// `security_sb_pivotroot`: the new root of `pivot_root(2)`.
-pub const PIVOT_TARGET: u32 = 15;
+pub const PIVOT_TARGET: u32 = 18;
 /// `show_vfsmnt`: the agent reads a mount table, and this mount is in it.
-pub const SEED: u32 = 16;
+pub const SEED: u32 = 19;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 17;
+pub const CALL_ENTER: u32 = 20;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

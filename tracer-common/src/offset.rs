@@ -40,6 +40,8 @@ pub const OFFSETS: &[Offset] = &[
     required("MOUNT_VFSMOUNT", "mount", &["mnt"]),
     required("MOUNT_DEVNAME", "mount", &["mnt_devname"]),
     required("MOUNT_LIST", "mount", &["mnt_list"]),
+    required("MOUNT_SHARE", "mount", &["mnt_share"]),
+    required("MOUNT_SLAVES", "mount", &["mnt_slave_list"]),
     required("MOUNT_MASTER", "mount", &["mnt_master"]),
     required("MOUNT_NS", "mount", &["mnt_ns"]),
     required("MOUNT_ID", "mount", &["mnt_id"]),
@@ -96,6 +98,10 @@ pub const OFFSETS: &[Offset] = &[
     required("CGROUP_ROOT", "cgroup", &["root"]),
     required("ROOT_HIERARCHY", "cgroup_root", &["hierarchy_id"]),
 ];
+
+/// The global whose value makes identities of addresses: an odd number that nobody outside knows, so that what the agent shows and
+/// records tells nothing about where the kernel keeps things.
+pub const IDENTITY: &str = "IDENTITY";
 
 /// Every argument count that the programs use: where the result stands on exit.
 pub const ARGUMENTS: &[Arguments] = &[

@@ -4,16 +4,19 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    Actor, CallEnd, Cgroup, CopyFact, FSTYPE_BYTES, Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, how,
-    kind, syscall, target, walk,
+    Actor, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GroupEnd, Header, Mount, MountFact,
+    NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
 };
 use zerocopy::IntoBytes;
 
 const _: () = assert!(size_of::<Header>() == 40);
 const _: () = assert!(size_of::<Walk>() == 4);
-const _: () = assert!(size_of::<Mount>() == 104);
-const _: () = assert!(size_of::<MountFact>() == 144);
+const _: () = assert!(size_of::<Mount>() == 160);
+const _: () = assert!(size_of::<MountFact>() == 200);
 const _: () = assert!(size_of::<CopyFact>() == 56);
+const _: () = assert!(size_of::<Clones>() == 72);
+const _: () = assert!(size_of::<ClonedMount>() == 40);
+const _: () = assert!(size_of::<GroupEnd>() == 48);
 const _: () = assert!(size_of::<NamespaceFact>() == 112);
 const _: () = assert!(size_of::<Actor>() == 40);
 const _: () = assert!(size_of::<SectionEnd>() == 112);
@@ -48,6 +51,12 @@ fn mount() -> Mount {
     let mut fstype = [0; FSTYPE_BYTES];
     fstype[..4].copy_from_slice(b"ext4");
     Mount {
+        identity: 21,
+        parent: 22,
+        mountpoint: 23,
+        root_dentry: 24,
+        superblock: 25,
+        next_peer: 26,
         id_unique: 1,
         parent_id_unique: 2,
         ns_id: 3,
@@ -60,6 +69,8 @@ fn mount() -> Mount {
         t_flags: 10,
         group: 11,
         master: 12,
+        ns_mounts: 13,
+        reserved: 0,
         source_bytes: 13,
         path: Walk { bytes: 14, status: walk::TOO_DEEP },
         root: Walk { bytes: 15, status: walk::WHOLE },
@@ -68,8 +79,8 @@ fn mount() -> Mount {
 }
 
 fn mount_bytes() -> Vec<u8> {
-    let mut bytes: Vec<u8> = (1..=3u64).flat_map(u64::to_le_bytes).collect();
-    bytes.extend((4..=13u32).flat_map(u32::to_le_bytes));
+    let mut bytes: Vec<u8> = (21..=26u64).chain(1..=3).flat_map(u64::to_le_bytes).collect();
+    bytes.extend((4..=13u32).chain([0, 13]).flat_map(u32::to_le_bytes));
     bytes.extend([14, 0, 1, 0, 15, 0, 0, 0]);
     bytes.extend(b"ext4");
     bytes.resize(size_of::<Mount>(), 0);
@@ -86,6 +97,25 @@ fn a_mount_fact() {
 fn a_copy() {
     let fact = CopyFact { header: header(kind::COPY), id_unique: 1, id: 2, reserved: 0 };
     assert_eq!(fact.as_bytes(), [header_bytes(14), vec![1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]].concat());
+}
+
+#[test]
+fn clones() {
+    let batch =
+        Clones { header: header(kind::CLONES), ns_id: 1, from_id: 2, ns_inum: 3, from_inum: 4, mounts: 5, count: 6 };
+    let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = (3..=6u32).flat_map(u32::to_le_bytes).collect();
+    assert_eq!(batch.as_bytes(), [header_bytes(22), ids, numbers].concat());
+    let one = ClonedMount { identity: 1, original: 2, id: 3, flags: 4, t_flags: 5, group: 6, master: 7, reserved: 0 };
+    let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+    let numbers: Vec<u8> = (3..=7u32).chain([0]).flat_map(u32::to_le_bytes).collect();
+    assert_eq!(one.as_bytes(), [ids, numbers].concat());
+}
+
+#[test]
+fn the_end_of_a_group() {
+    let end = GroupEnd { header: header(kind::GROUP_END), group: 1, heir: 2 };
+    assert_eq!(end.as_bytes(), [header_bytes(23), vec![1, 0, 0, 0, 2, 0, 0, 0]].concat());
 }
 
 #[test]
@@ -164,8 +194,11 @@ fn numbers_of_the_wire_stay_what_they_are() {
             kind::COPY,
             kind::MOVE,
             kind::CHANGE,
+            kind::STATE,
             kind::DETACH,
             kind::SEED,
+            kind::CLONES,
+            kind::GROUP_END,
             kind::SECTION_END,
             kind::CALL_END,
             kind::TARGET,
@@ -174,6 +207,6 @@ fn numbers_of_the_wire_stay_what_they_are() {
             kind::NAMESPACE_MADE,
             kind::NAMESPACE_END,
         ],
-        [13, 14, 15, 16, 20, 21, 30, 40, 41, 50, 51, 60, 61]
+        [13, 14, 15, 16, 17, 20, 21, 22, 23, 30, 40, 41, 50, 51, 60, 61]
     );
 }

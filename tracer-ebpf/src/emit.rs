@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
-    globals::{NS_ID, NS_INUM, NS_IS_ANON, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
+    globals::{NS_ID, NS_INUM, NS_IS_ANON, NS_MOUNTS, NS_NR_MOUNTS, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
     maps::{Call, DIRTY, DROPS, DirtyKey, LOST, OPEN, SECTION, Section},
     read::{current, member, pointer},
 };
@@ -145,6 +145,12 @@ pub(crate) fn dirty(namespace: Option<u64>) {
 #[inline(always)]
 pub(crate) fn namespace_id(namespace: u64) -> u64 {
     if NS_ID.load() == ABSENT { member(namespace, &NS_SEQ) } else { member(namespace, &NS_ID) }
+}
+
+/// How many mounts a namespace has.
+#[inline(always)]
+pub(crate) fn mounts_in(namespace: u64) -> u32 {
+    if NS_NR_MOUNTS.load() == ABSENT { member(namespace, &NS_MOUNTS) } else { member(namespace, &NS_NR_MOUNTS) }
 }
 
 /// Whether no process can be in it: up to 6.17 its `seq`, on 6.18 its id is 0, from 7.0 on a member says it.

@@ -18,6 +18,7 @@
 
 mod calls;
 mod cgroups;
+mod clones;
 mod context;
 mod emit;
 mod globals;
@@ -190,6 +191,9 @@ exit!(moved, moved_k, moved_s, hook::MOVE, tables::tree_moved);
 exit!(detach, detach_k, detach_s, hook::DETACH, tables::list_detached);
 exit!(change, change_k, change_s, hook::CHANGE, tables::propagation_changed);
 entry!(tree_goes, tree_goes_k, tables::tree_goes);
+exit!(reparent, reparent_k, reparent_s, hook::REPARENT, tables::reparented);
+entry!(group_end, group_end_k, tables::group_ends);
+exit!(cloned, cloned_k, cloned_s, hook::CLONE, clones::cloned);
 entry_outside!(namespace_copy, namespace_copy_2, namespace_copy_k, namespaces::copy_begins);
 exit_outside!(
     namespace_made,

@@ -3,11 +3,11 @@
 use tracer_common::fact::{ABSENT, FSTYPE_BYTES, MountFact, SOURCE_BYTES, Walk, walk as walk_status};
 
 use crate::{
-    emit::{is_anonymous, namespace_id},
+    emit::{is_anonymous, mounts_in, namespace_id},
     globals::{
-        DENTRY_INODE, FS_ROOT, INODE_MODE, INODE_RDEV, MOUNT_DEVNAME, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE,
-        MOUNT_MASTER, MOUNT_MOUNTPOINT, MOUNT_PARENT, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, PATH_MNT, SB_DEV,
-        SB_TYPE, TASK_FS, TYPE_NAME, VFSMOUNT_FLAGS, VFSMOUNT_ROOT, VFSMOUNT_SB,
+        DENTRY_INODE, FS_ROOT, IDENTITY, INODE_MODE, INODE_RDEV, MOUNT_DEVNAME, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE,
+        MOUNT_MASTER, MOUNT_MOUNTPOINT, MOUNT_PARENT, MOUNT_SHARE, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, PATH_MNT,
+        SB_DEV, SB_TYPE, TASK_FS, TYPE_NAME, VFSMOUNT_FLAGS, VFSMOUNT_ROOT, VFSMOUNT_SB,
     },
     maps::{SCRATCH_MASK, Scratch},
     read::{current, member, pointer, string},
@@ -46,6 +46,24 @@ pub(crate) fn own_root() -> u64 {
     mount_of(pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_ROOT.load())))
 }
 
+/// What stands for a kernel object: bijective, so that equal ones are the same object, and 0 for none.
+#[inline(always)]
+fn identity_of(address: u64) -> u64 {
+    address.wrapping_mul(IDENTITY.load())
+}
+
+/// What stands for a mount: the kernel's own number where it has one that is never used again.
+#[inline(always)]
+pub(crate) fn identity(mount: u64) -> u64 {
+    if MOUNT_ID_UNIQUE.load() == ABSENT { identity_of(mount) } else { member(mount, &MOUNT_ID_UNIQUE) }
+}
+
+/// The next mount of the same peer group, itself when there is no other: `next_peer` of `fs/pnode.c`.
+#[inline(always)]
+pub(crate) fn next_peer(mount: u64) -> u64 {
+    pointer(mount, &MOUNT_SHARE).wrapping_sub(u64::from(MOUNT_SHARE.load()))
+}
+
 /// Fills the mount of the [`MountFact`] in scratch slot `number`; how many bytes the record has.
 #[inline(always)]
 pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
@@ -59,6 +77,12 @@ pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
     let to = unsafe { &raw mut (*slot.cast::<MountFact>()).mount };
     // SAFETY: as above.
     unsafe {
+        (*to).identity = identity(mount);
+        (*to).parent = identity(parent);
+        (*to).mountpoint = identity_of(pointer(mount, &MOUNT_MOUNTPOINT));
+        (*to).root_dentry = identity_of(root);
+        (*to).superblock = identity_of(superblock);
+        (*to).next_peer = identity(next_peer(mount));
         (*to).id_unique = member(mount, &MOUNT_ID_UNIQUE);
         (*to).parent_id_unique = member(parent, &MOUNT_ID_UNIQUE);
         (*to).ns_id = namespace_id(namespace);
@@ -71,6 +95,8 @@ pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
         (*to).t_flags = if MOUNT_T_FLAGS.load() == ABSENT { ABSENT } else { member(mount, &MOUNT_T_FLAGS) };
         (*to).group = member(mount, &MOUNT_GROUP);
         (*to).master = member(pointer(mount, &MOUNT_MASTER), &MOUNT_GROUP);
+        (*to).ns_mounts = mounts_in(namespace);
+        (*to).reserved = 0;
         (*to).fstype = [0; FSTYPE_BYTES];
         let name = pointer(pointer(superblock, &SB_TYPE), &TYPE_NAME);
         string((&raw mut (*to).fstype).cast(), FSTYPE_BYTES as u32, name);

@@ -10,11 +10,10 @@ use tracer_common::{
 
 use crate::{
     context::{Entry, Exit},
-    emit::{Wake, actor, call, header, lost, namespace_id, send},
+    emit::{Wake, actor, call, header, lost, mounts_in, namespace_id, send},
     globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_ORIG_AX, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
     maps::{CALLS, Call, OPEN},
     read::{current, member, pointer, read},
-    tables::mounts_in,
     turn::Turn,
 };
 

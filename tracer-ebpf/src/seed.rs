@@ -13,7 +13,6 @@ use crate::{
     maps::{READING, SCRATCH, SCRATCH_MASK, TABLES, slot},
     mount::{Place, fill, stands_at},
     read::pointer,
-    tables::mounts_in,
     turn::Turn,
 };
 
@@ -34,7 +33,7 @@ pub(crate) fn listed(context: &impl Entry, turn: Turn) {
         (*reading).last = subject;
         let Some(slot) = SCRATCH.get_ptr_mut(slot::TABLES) else { return };
         let namespace = pointer(subject, &MOUNT_NS);
-        let head = header(kind::SEED, hook::SEED, u64::from(mounts_in(namespace)), section_number());
+        let head = header(kind::SEED, hook::SEED, 0, section_number());
         (*slot.cast::<MountFact>()).header = head;
         let place = Place { mount: subject, namespace, walk_from: stands_at(subject, namespace) };
         let bytes = fill(slot::TABLES, slot, &place) & SCRATCH_MASK;

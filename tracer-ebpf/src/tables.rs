@@ -2,29 +2,32 @@
 //! machine.
 
 use tracer_common::{
-    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, MountFact, NamespaceFact, SectionEnd, how, kind, syscall},
+    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, GroupEnd, MountFact, NamespaceFact, SectionEnd, how, kind, syscall},
     hook,
     hook::reason,
 };
 
 use crate::{
+    clones,
     context::{Entry, Exit},
     emit::{
-        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, lost, namespace_id, section,
-        section_number, send,
+        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, lost, mounts_in,
+        namespace_id, section, section_number, send,
     },
     globals::{
         ATTACH_RECURSIVE_MNT_ARGUMENTS, MAKE_VISIBLE_ARGUMENTS, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST,
-        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, NS_INUM, NS_MOUNTS, NS_NR_MOUNTS, NS_ROOT, TASK_MM,
+        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, MOUNT_SLAVES, NS_INUM, NS_ROOT, TASK_MM,
     },
     maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
-    mount::{Place, fill, own_root, stands_at},
+    mount::{Place, fill, next_peer, own_root, stands_at},
     read::{current, member, pointer, read},
     tree::{self, next_mount},
 };
 
 /// Mounts of one list or tree that a program may walk: the length that the verifier is asked to follow.
 const MAX_LIST: u32 = 1024;
+/// `MS_SHARED` of `uapi/linux/mount.h`.
+const SHARED: u64 = 1 << 20;
 /// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
 const MOVING: u64 = 1;
 
@@ -84,6 +87,7 @@ pub(crate) fn tree_has_its_place(context: &impl Entry) {
     };
     if !entered {
         mount_fact(hook::MOVE << 16 | u32::from(kind::MOVE), subject, namespace);
+        branches_shared(subject);
     }
 }
 
@@ -95,6 +99,36 @@ pub(crate) fn tree_moved(context: &impl Exit) {
     if moved && context.result(ATTACH_RECURSIVE_MNT_ARGUMENTS.load()) as u32 == 0 {
         let subject = context.argument(0);
         mount_fact(hook::MOVE << 16 | u32::from(kind::MOVE), subject, 0);
+        branches_shared(subject);
+    }
+}
+
+/// A tree that moves below a shared mount is made shared as a whole (`set_mnt_shared` for each, inlined): no hook tells it of its
+/// branches.
+#[inline(always)]
+fn branches_shared(root: u64) {
+    if member::<u32>(pointer(root, &MOUNT_PARENT), &MOUNT_GROUP) == 0 {
+        return;
+    }
+    let mut at = root;
+    for _ in 0..MAX_LIST {
+        at = next_mount(at, root);
+        if at == tree::END {
+            return;
+        }
+        mount_fact(hook::MOVE << 16 | u32::from(kind::STATE), at, 0);
+    }
+    cut(hook::MOVE);
+}
+
+/// `void mnt_change_mountpoint(struct mount *parent, struct mountpoint *mp, struct mount *mnt)`: a mount stands on another one, in
+/// place. From 6.17 on `make_visible` tells the same.
+#[inline(always)]
+pub(crate) fn reparented(context: &impl Exit) {
+    let subject = context.argument(2);
+    // A copy that is being put in place is in no namespace yet.
+    if pointer(subject, &MOUNT_NS) != 0 {
+        mount_fact(hook::REPARENT << 16 | u32::from(kind::MOVE), subject, 0);
     }
 }
 
@@ -143,6 +177,33 @@ pub(crate) fn propagation_changed(context: &impl Exit) {
     let namespace = pointer(subject, &MOUNT_NS);
     if namespace != 0 {
         mount_fact(hook::CHANGE << 16 | u32::from(kind::CHANGE), subject, namespace);
+    }
+}
+
+/// `void change_mnt_propagation(struct mount *mnt, int type)`, at its entry. The last mount that leaves its peer group hands its
+/// slaves on to its master (`do_make_slave`, `transfer_propagation`): no hook tells it of them.
+#[inline(always)]
+pub(crate) fn group_ends(context: &impl Entry) {
+    let (subject, to) = (context.argument(0), context.argument(1));
+    let group: u32 = member(subject, &MOUNT_GROUP);
+    let (slaves, first) = (u64::from(MOUNT_SLAVES.load()), pointer(subject, &MOUNT_SLAVES));
+    // An empty list of the one kind leads to itself, of the other to nothing.
+    let has_slaves = first != 0 && first != subject.wrapping_add(slaves);
+    if to == SHARED || group == 0 || next_peer(subject) != subject || !has_slaves {
+        return;
+    }
+    let mut fact = GroupEnd {
+        header: header(kind::GROUP_END, hook::GROUP_END, call_start(), section_number()),
+        group,
+        heir: member(pointer(subject, &MOUNT_MASTER), &MOUNT_GROUP),
+    };
+    let bytes = size_of::<GroupEnd>();
+    // SAFETY: the record is a whole one on the stack.
+    let sent = unsafe { send(&TABLES, hook::GROUP_END, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) };
+    count(sent);
+    if !sent {
+        // Its slaves may be anywhere.
+        dirty(None);
     }
 }
 
@@ -210,6 +271,9 @@ pub(crate) fn section_ends() {
     let (Some(slot), Some(open)) = (SCRATCH.get_ptr_mut(slot::TABLES), section()) else { return };
     changed_by_call();
     // SAFETY: a map value; who is here holds the namespace semaphore.
+    let changes = unsafe { (*open).facts + (*open).lost };
+    clones::tree_is_made();
+    // SAFETY: as above.
     let (facts, missing) = unsafe { ((*open).facts, (*open).lost) };
     // SAFETY: as above.
     let went = unsafe { core::mem::take(&mut (*open).how) };
@@ -232,12 +296,12 @@ pub(crate) fn section_ends() {
         // The end of the call wakes the agent.
         let wake = if call.is_some() { Wake::No } else { Wake::Yes };
         let sent = send(&TABLES, hook::SECTION_END, slot.cast(), size_of::<SectionEnd>(), 0, wake);
-        match call {
+        match call.filter(|_| changes > 0) {
             Some(call) => {
                 (*call).sections += 1;
                 (*call).delivered += u32::from(sent);
             }
-            None if !sent => lost(),
+            None if !sent && changes > 0 => lost(),
             None => {}
         }
         (*open).ended += 1;
@@ -284,9 +348,8 @@ pub(crate) extern "C" fn mount_fact(hook_and_kind: u32, subject: u64, namespace:
     let namespace = if namespace == 0 { pointer(subject, &MOUNT_NS) } else { namespace };
     // SAFETY: the slot is longer than the fixed part; who is here holds the namespace semaphore.
     unsafe { (*slot.cast::<MountFact>()).header = header(kind, hook, call_start(), section_number()) };
-    let bytes =
-        fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from: stands_at(subject, namespace) })
-            & SCRATCH_MASK;
+    let walk_from = if kind == kind::STATE { None } else { stands_at(subject, namespace) };
+    let bytes = fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from }) & SCRATCH_MASK;
     // SAFETY: the slot is longer than the mask.
     let sent = unsafe { send(&TABLES, hook, slot.cast(), bytes, fact_reserve(), Wake::No) };
     count(sent);
@@ -298,7 +361,7 @@ pub(crate) extern "C" fn mount_fact(hook_and_kind: u32, subject: u64, namespace:
 
 /// Counts a fact of the open section and of the open call.
 #[inline(always)]
-fn count(sent: bool) {
+pub(crate) fn count(sent: bool) {
     // SAFETY: map values; who is here holds the namespace semaphore, and a call belongs to its thread.
     unsafe {
         if let Some(section) = section() {
@@ -328,10 +391,4 @@ fn is_making_namespace() -> bool {
     // SAFETY: a map value; only this thread writes it.
     let syscall = call().map_or(0, |call| unsafe { (*call).syscall });
     matches!(syscall, syscall::COPY_NAMESPACE | syscall::OPEN_TREE | syscall::FSMOUNT)
-}
-
-/// How many mounts a namespace has.
-#[inline(always)]
-pub(crate) fn mounts_in(namespace: u64) -> u32 {
-    if NS_NR_MOUNTS.load() == ABSENT { member(namespace, &NS_MOUNTS) } else { member(namespace, &NS_NR_MOUNTS) }
 }

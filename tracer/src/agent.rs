@@ -25,6 +25,7 @@ use crate::{
     engine::{Effect, Engine},
     host::{cgroups, namespaces},
     limit::{limiter::Limiter, policy::Policy},
+    mirror::Mirror,
     output::{
         json::Origin,
         say::note,
@@ -53,13 +54,13 @@ pub fn trace(
 ) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
-    let beside = Beside { duration: settings.duration, record, existing, ..Beside::default() };
+    let beside = Beside { duration: settings.duration, record, tables: existing, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
     let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
         Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-        Effect::Limit(_) => Ok((Flow::On, None)),
+        Effect::Limit(_) | Effect::Read(_) => Ok((Flow::On, None)),
     })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
@@ -83,10 +84,10 @@ pub fn limit(
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
     let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
-    let engine = Engine::new(process::id(), Some(limiter));
-    let beside = Beside { watched: Some(watched), ..Beside::default() };
+    let engine = Engine::new(process::id(), Some(limiter)).with_mirror(Mirror::default());
+    let beside = Beside { watched: Some(watched), tables: true, ..Beside::default() };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
-        Effect::Emit { .. } => Ok((Flow::On, None)),
+        Effect::Emit { .. } | Effect::Read(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;
     Ok(ExitCode::SUCCESS)

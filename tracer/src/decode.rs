@@ -2,15 +2,16 @@
 
 use thiserror::Error;
 use tracer_common::fact::{
-    self, Cgroup, CopyFact, Header, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
+    self, Cgroup, CopyFact, GroupEnd, Header, MAX_CLONES, MountFact, NamespaceFact, SectionEnd, Walk, how, kind,
+    syscall, target, walk,
 };
 use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
     operation::{
-        Actor, Asked, CallEnd, CallId, Cause, Claimed, Found, Mount, MountKey, Namespace, NamespaceChange, PathGap,
-        Role, SectionFact, Superblock, Syscall, Walked,
+        Actor, Asked, CallEnd, CallId, Cause, Claimed, ClonedMount, Clones, Found, Mount, MountKey, Namespace,
+        NamespaceChange, Objects, PathGap, Role, SectionFact, Superblock, Syscall, Walked,
     },
 };
 
@@ -75,8 +76,6 @@ pub enum Fact {
         boot_ns: u64,
         /// It.
         mount: Box<Mount>,
-        /// Mounts in its namespace.
-        count: u64,
     },
     /// The mount that a call is about, which has not ended yet.
     Target(CallId, Box<Mount>),
@@ -111,7 +110,15 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         return Err(DecodeError::Short);
     }
     match header.kind {
-        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::SEED | kind::TARGET => mount_fact(record),
+        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::STATE | kind::DETACH | kind::SEED | kind::TARGET => {
+            mount_fact(record)
+        }
+        kind::CLONES => clones(record),
+        kind::GROUP_END => {
+            let (end, _) = fixed::<GroupEnd>(record)?;
+            let fact = SectionFact::GroupEnd { group: end.group, heir: some(end.heir) };
+            Ok(Fact::Section(tag(&header), fact))
+        }
         kind::COPY => {
             let (copy, _) = fixed::<CopyFact>(record)?;
             let key = MountKey { id_unique: some(copy.id_unique), id: copy.id };
@@ -159,14 +166,48 @@ fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
             return Ok(Fact::Target(CallId { thread: fact.header.thread, start_ns: fact.header.call }, mount));
         }
         kind::SEED => {
-            return Ok(Fact::Seed { boot_ns: fact.header.boot_ns, mount, count: fact.header.call });
+            return Ok(Fact::Seed { boot_ns: fact.header.boot_ns, mount });
         }
+        kind::STATE => return Ok(Fact::Section(tag(&fact.header), SectionFact::State(mount))),
         kind::ATTACH => Role::Attach,
         kind::MOVE => Role::Move,
         kind::CHANGE => Role::Change,
         _ => Role::Detach,
     };
     Ok(Fact::Section(tag(&fact.header), SectionFact::Mount(role, mount)))
+}
+
+fn clones(record: &[u8]) -> Result<Fact, DecodeError> {
+    let (batch, tail) = fixed::<fact::Clones>(record)?;
+    let count = batch.count as usize;
+    if count > MAX_CLONES {
+        return Err(DecodeError::Tail);
+    }
+    let mut tail = Tail(tail);
+    let one = |tail: &mut Tail<'_>| {
+        let (one, _) = fixed::<fact::ClonedMount>(tail.take(size_of::<fact::ClonedMount>())?)?;
+        Ok(ClonedMount {
+            identity: one.identity,
+            original: one.original,
+            id: one.id,
+            flags: one.flags,
+            shared: some(one.group),
+            master: some(one.master),
+            unbindable: unbindable(one.flags, one.t_flags),
+        })
+    };
+    let clones = (0..count).map(|_| one(&mut tail)).collect::<Result<_, _>>()?;
+    let clones = Clones {
+        namespace: namespace(batch.ns_inum, batch.ns_id),
+        copied_from: namespace(batch.from_inum, batch.from_id),
+        mounts: batch.mounts,
+        clones,
+    };
+    Ok(Fact::Section(tag(&batch.header), SectionFact::Clones(clones)))
+}
+
+fn unbindable(flags: u32, t_flags: u32) -> bool {
+    if t_flags == fact::ABSENT { flags & MNT_UNBINDABLE != 0 } else { t_flags & T_UNBINDABLE != 0 }
 }
 
 fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
@@ -244,12 +285,16 @@ fn mount(mount: &fact::Mount, tail: &mut Tail<'_>) -> Result<Mount, DecodeError>
     let path = walked(mount.path, tail.take(mount.path.bytes.into())?);
     let root = walked(mount.root, tail.take(mount.root.bytes.into())?);
     let source = tail.take(mount.source_bytes as usize)?;
-    let unbindable = if mount.t_flags == fact::ABSENT {
-        mount.flags & MNT_UNBINDABLE != 0
-    } else {
-        mount.t_flags & T_UNBINDABLE != 0
-    };
     Ok(Mount {
+        objects: Objects {
+            mount: mount.identity,
+            parent: mount.parent,
+            mountpoint: mount.mountpoint,
+            root: mount.root_dentry,
+            superblock: mount.superblock,
+            next_peer: mount.next_peer,
+        },
+        ns_mounts: mount.ns_mounts,
         id: mount.id,
         id_unique: some(mount.id_unique),
         parent_id: mount.parent_id,
@@ -260,7 +305,7 @@ fn mount(mount: &fact::Mount, tail: &mut Tail<'_>) -> Result<Mount, DecodeError>
         flags: mount.flags,
         shared: some(mount.group),
         master: some(mount.master),
-        unbindable,
+        unbindable: unbindable(mount.flags, mount.t_flags),
         fstype: until_nul(&mount.fstype).to_vec(),
         source: text(source),
         path,

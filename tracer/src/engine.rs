@@ -13,7 +13,8 @@ use crate::{
         order::{Inspected, Order, Ticket, Written},
         policy::Policy,
     },
-    operation::{Cause, Gap, Op, Operation, SectionFact},
+    mirror::Mirror,
+    operation::{CallEnd, Cause, Found, Gap, Op, Operation, Section, SectionFact, Syscall},
     sections::Sections,
 };
 
@@ -30,8 +31,19 @@ pub enum Input<'a> {
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
-    /// The mount table of the namespace with this inode number was read, and all that it told has been put in.
-    TableRead(u32),
+    /// The mount namespaces with these inode numbers are there.
+    Present(Vec<u32>),
+    /// The mount table of a namespace was read, and all that it told has been put in.
+    TableRead {
+        /// The namespace's inode number.
+        inum: u32,
+        /// When the reading began, `CLOCK_BOOTTIME` in nanoseconds.
+        began_ns: u64,
+    },
+    /// Nobody is in the namespace with this inode number any more, by whom its table could be read.
+    TableGone(u32),
+    /// The mirror is to be compared with all tables.
+    Audit,
     /// The policy's file has changed.
     Policy(Box<Policy>),
     /// Time has come, and all that was stamped up to this time (`CLOCK_BOOTTIME` in nanoseconds) has been put in: what is
@@ -53,6 +65,8 @@ pub enum Effect {
     },
     /// Do what the limiter wants.
     Limit(Order),
+    /// Read the mount table of the namespace with this inode number.
+    Read(u32),
 }
 
 /// What went on at each step of the route, and what did not.
@@ -77,6 +91,7 @@ pub struct Engine {
     sections: Sections,
     assemble: Assemble,
     existing: Existing,
+    mirror: Option<Mirror>,
     limiter: Option<Limiter>,
     counts: Counts,
     /// Operations that were emitted, losses among them.
@@ -89,6 +104,17 @@ impl Engine {
         Self { own_pid, limiter, ..Self::default() }
     }
 
+    /// The same with a mirror of all mount tables.
+    #[must_use]
+    pub fn with_mirror(self, mirror: Mirror) -> Self {
+        Self { mirror: Some(mirror), ..self }
+    }
+
+    /// The mount tables of all namespaces, if they are kept.
+    pub fn mirror(&self) -> Option<&Mirror> {
+        self.mirror.as_ref()
+    }
+
     /// What went on so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -97,11 +123,19 @@ impl Engine {
     /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let limiter = self.limiter.as_ref().and_then(Limiter::next_deadline_ns);
-        limiter.into_iter().chain(self.assemble.next_expiry_ns()).min()
+        let mirror = self.mirror.as_ref().and_then(Mirror::next_due_ns);
+        limiter.into_iter().chain(self.assemble.next_expiry_ns()).chain(mirror).min()
     }
 
     /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
     pub fn step(&mut self, input: Input<'_>, now_ns: u64) -> Vec<Effect> {
+        let mut effects = self.take(input, now_ns);
+        let reads = self.mirror.as_mut().map(|mirror| mirror.due(now_ns)).unwrap_or_default();
+        effects.extend(reads.into_iter().map(Effect::Read));
+        effects
+    }
+
+    fn take(&mut self, input: Input<'_>, now_ns: u64) -> Vec<Effect> {
         match input {
             Input::Record(record) => {
                 self.counts.records += 1;
@@ -122,10 +156,23 @@ impl Engine {
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
             Input::Loss(gap) => {
                 self.existing.lost();
+                self.reflect(|mirror| mirror.lost(gap.namespaces.as_deref(), now_ns));
                 let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
             }
-            Input::TableRead(inum) => {
+            Input::Present(all) => match &mut self.mirror {
+                Some(mirror) => {
+                    for inum in all {
+                        mirror.present(inum, now_ns);
+                    }
+                    Vec::new()
+                }
+                None => all.into_iter().map(Effect::Read).collect(),
+            },
+            Input::TableGone(inum) => self.reflect(|mirror| mirror.unreadable(inum)),
+            Input::Audit => self.reflect(|mirror| mirror.begin_audit(now_ns)),
+            Input::TableRead { inum, began_ns } => {
+                self.reflect(|mirror| mirror.read(inum, began_ns, now_ns));
                 let found = self.existing.read(inum).into_iter();
                 self.emit(found.map(|one| Assembled::Operation(Box::new(one))).collect(), now_ns)
             }
@@ -147,6 +194,14 @@ impl Engine {
         self.limiter.as_mut().map(work).unwrap_or_default().into_iter().map(Effect::Limit).collect()
     }
 
+    /// Nothing is to be done for it but what the mirror says by itself.
+    fn reflect(&mut self, work: impl FnOnce(&mut Mirror)) -> Vec<Effect> {
+        if let Some(mirror) = &mut self.mirror {
+            work(mirror);
+        }
+        Vec::new()
+    }
+
     fn undecodable(&mut self, _: DecodeError) -> Vec<Effect> {
         self.counts.undecodable += 1;
         Vec::new()
@@ -162,16 +217,26 @@ impl Engine {
                 let (broken, section) = self.sections.end(tag, actor, (asked, cause), written, lost);
                 broken.into_iter().chain([section]).collect()
             }
-            Fact::CallEnd(end) => return self.assemble.call(*end),
-            Fact::Seed { boot_ns, mount, count } => {
-                self.existing.seed(boot_ns, *mount, count);
+            Fact::CallEnd(end) => {
+                if let (Some(namespace), true) = (end.actor.namespace, sets_attributes_of_unknown(&end)) {
+                    self.reflect(|mirror| mirror.attributes_unknown(namespace, end.end_ns));
+                }
+                return self.assemble.call(*end);
+            }
+            Fact::Seed { boot_ns, mount } => {
+                match &mut self.mirror {
+                    Some(mirror) => mirror.seed(boot_ns, &mount),
+                    None => self.existing.seed(boot_ns, *mount),
+                }
                 Vec::new()
             }
             Fact::Target(call, mount) => {
+                self.reflect(|mirror| mirror.attributes(&mount));
                 self.assemble.target(call, *mount);
                 Vec::new()
             }
             Fact::NamespaceMade { actor, boot_ns, change } => {
+                self.reflect(|mirror| mirror.made(change.namespace, boot_ns));
                 let bare = Operation::bare(Op::NamespaceCreated, boot_ns);
                 let cause = change.made_by.map(|_| Cause::Syscall);
                 let operation = Operation { actor: Some(actor), cause, namespace: Some(change), ..bare };
@@ -181,7 +246,8 @@ impl Engine {
         };
         sections
             .into_iter()
-            .flat_map(|section| {
+            .flat_map(|section: Section| {
+                self.reflect(|mirror| mirror.section(&section));
                 self.counts.incomplete += u64::from(!section.complete);
                 self.assemble.section(section)
             })
@@ -193,7 +259,7 @@ impl Engine {
         match fact {
             SectionFact::Mount(role, mount) => self.existing.changed(at_ns, *role, mount),
             SectionFact::NamespaceEnd(change) => self.existing.ended(change.namespace),
-            SectionFact::Copy(_) => {}
+            SectionFact::Copy(_) | SectionFact::State(_) | SectionFact::Clones(_) | SectionFact::GroupEnd { .. } => {}
         }
     }
 
@@ -217,4 +283,11 @@ impl Engine {
         }
         effects
     }
+}
+
+/// Whether a call changed attributes of mounts that nothing tells: by `mount_setattr(2)` with a path. Where it changes propagation too,
+/// its sections tell them.
+fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
+    let sets = end.claimed.attributes | end.claimed.cleared != 0;
+    end.syscall == Syscall::MountSetattr && end.errno == 0 && sets && end.sections == 0 && end.found != Found::Some
 }

@@ -39,12 +39,12 @@ impl Table {
 }
 
 impl Existing {
-    /// A mount is in the table that is read; its namespace has `count` of them.
-    pub fn seed(&mut self, at_ns: u64, mount: Mount, count: u64) {
+    /// A mount is in the table that is read.
+    pub fn seed(&mut self, at_ns: u64, mount: Mount) {
         let Some(namespace) = mount.namespace else { return };
         let table = self.tables.entry(namespace).or_default();
+        table.count = mount.ns_mounts.into();
         table.put(at_ns, mount);
-        table.count = count;
     }
 
     /// A table changes. One that is not read now will say so by itself, or has said so before.
@@ -111,7 +111,7 @@ mod tests {
     fn a_table_is_shown_when_it_was_read_to_its_end() {
         let mut existing = Existing::default();
         for id in 1..=3 {
-            existing.seed(u64::from(id), mount(id), 3);
+            existing.seed(u64::from(id), Mount { ns_mounts: 3, ..mount(id) });
         }
         assert!(existing.read(7).is_empty(), "another namespace");
         let shown = existing.read(INUM);
@@ -124,14 +124,14 @@ mod tests {
     fn what_changes_while_it_is_read_is_as_it_was_last() {
         let mut existing = Existing::default();
         existing.changed(0, Role::Attach, &mount(9));
-        existing.seed(1, mount(1), 3);
-        existing.seed(2, mount(2), 3);
+        existing.seed(1, Mount { ns_mounts: 3, ..mount(1) });
+        existing.seed(2, Mount { ns_mounts: 3, ..mount(2) });
         existing.changed(3, Role::Detach, &mount(1));
         existing.changed(4, Role::Change, &Mount { shared: Some(5), ..mount(2) });
         existing.changed(5, Role::Move, &mount(3));
         existing.changed(6, Role::Attach, &mount(4));
-        existing.seed(7, mount(3), 3);
-        existing.seed(8, mount(4), 3);
+        existing.seed(7, Mount { ns_mounts: 3, ..mount(3) });
+        existing.seed(8, Mount { ns_mounts: 3, ..mount(4) });
         let shown = existing.read(INUM);
         assert_eq!(ids(&shown), [2, 4, 3], "what came meanwhile has its place where it came");
         assert_eq!(shown[0].mounts().next().unwrap().shared, Some(5));
@@ -141,9 +141,9 @@ mod tests {
     #[test]
     fn one_that_was_not_told_is_missed() {
         let mut existing = Existing::default();
-        existing.seed(1, mount(1), 2);
+        existing.seed(1, Mount { ns_mounts: 2, ..mount(1) });
         assert!(existing.read(INUM).iter().all(|one| !one.complete));
-        existing.seed(1, mount(1), 1);
+        existing.seed(1, Mount { ns_mounts: 1, ..mount(1) });
         existing.lost();
         assert!(existing.read(INUM).iter().all(|one| !one.complete), "nobody knows what was lost");
     }
@@ -169,7 +169,7 @@ mod tests {
                     }
                 }
                 if let Some(id) = table.range(next..).next().copied() {
-                    existing.seed(step as u64, mount(id), table.len() as u64);
+                    existing.seed(step as u64, Mount { ns_mounts: u32::try_from(table.len()).unwrap(), ..mount(id) });
                     next = id + 1;
                 }
             }

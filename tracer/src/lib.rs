@@ -16,6 +16,7 @@ pub mod glob;
 pub mod host;
 pub mod limit;
 pub mod listed;
+pub mod mirror;
 pub mod mountinfo;
 pub mod operation;
 pub mod options;

@@ -5,7 +5,7 @@
 use crate::{
     device::Dev,
     listed::Listed,
-    operation::{Mount, Namespace},
+    operation::{Mount, Namespace, Objects},
     options::{Options, Shown},
     output::flags,
 };
@@ -81,6 +81,8 @@ impl<'a> Fields<'a> {
         let fstype = unescape(self.next("file system's type")?);
         let source = unescape(self.next("source")?);
         let mount = Mount {
+            objects: Objects::default(),
+            ns_mounts: 0,
             id,
             id_unique: None,
             parent_id,

@@ -6,7 +6,7 @@ mod about;
 
 mod section;
 
-pub use self::section::{Asked, MountKey, Role, Section, SectionFact};
+pub use self::section::{Asked, ClonedMount, Clones, MountKey, Role, Section, SectionFact};
 use crate::device::Dev;
 
 /// A mount namespace.
@@ -52,9 +52,31 @@ impl PathGap {
 /// A path, or why it is not known.
 pub type Walked = Result<Vec<u8>, PathGap>;
 
+/// What tells a mount and what it is made of from others: an identity stands for a kernel object as long as that lives, and is shown
+/// nowhere. Equal ones are the same object; 0 is none, and all are 0 where no probe told the mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// The mount.
+    pub mount: u64,
+    /// The mount that it stands on; itself for a root.
+    pub parent: u64,
+    /// The dentry that it stands on.
+    pub mountpoint: u64,
+    /// The dentry that it shows.
+    pub root: u64,
+    /// The superblock that it shows.
+    pub superblock: u64,
+    /// The next mount of its peer group; itself when there is no other.
+    pub next_peer: u64,
+}
+
 /// A mount, as the kernel's objects say it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// What it is made of.
+    pub objects: Objects,
+    /// Mounts in its namespace; before the change, if this is the first fact of a section about that namespace.
+    pub ns_mounts: u32,
     /// `mnt_id`, the first field of mountinfo; the kernel uses it again.
     pub id: u32,
     /// `mnt_id_unique`, from 6.8.
@@ -462,9 +484,19 @@ pub(crate) mod tests {
 
     /// A mount to begin a test with.
     pub(crate) fn mount(id: u32) -> Mount {
+        let identity = u64::from(id) + 1000;
         Mount {
+            objects: Objects {
+                mount: identity,
+                parent: 1001,
+                mountpoint: identity + 1_000_000,
+                root: identity + 2_000_000,
+                superblock: 7,
+                next_peer: identity,
+            },
+            ns_mounts: 0,
             id,
-            id_unique: Some(u64::from(id) + 1000),
+            id_unique: Some(identity),
             parent_id: 1,
             parent_id_unique: Some(1001),
             namespace: Some(Namespace { inum: 4_026_531_841, id: 1 }),

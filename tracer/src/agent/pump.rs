@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     AgentError, boot_ns,
     policy_watch::PolicyWatch,
-    reader::{Read, Reader},
+    reader::{self, Read, Reader},
     record::Record,
     stats::Stats,
 };
@@ -66,7 +66,7 @@ pub(super) fn run(
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
-        let reader = if beside.existing { Some(Reader::start(probes.take_reading()?)?) } else { None };
+        let reader = if beside.tables { Some(Reader::start(probes.take_reading()?)?) } else { None };
         note(ready);
         let said = before.clone();
         Pump {
@@ -109,8 +109,8 @@ pub(super) struct Beside {
     pub(super) watched: Option<(PathBuf, Policy)>,
     /// What all inputs go into besides.
     pub(super) record: Option<Record>,
-    /// Whether what is mounted already is read, once.
-    pub(super) existing: bool,
+    /// Whether what is mounted already is read, and what the mirror asks for.
+    pub(super) tables: bool,
 }
 
 /// How to wait for the next records.
@@ -132,8 +132,8 @@ struct Pump<'a, A> {
     watch: Option<PolicyWatch>,
     record: Option<Record>,
     reader: Option<Reader>,
-    /// Namespaces whose tables were read to their end, and when: the rings may still hold records from before.
-    tables: Vec<(u32, u64)>,
+    /// What became of tables, and when: the rings may still hold records from before.
+    tables: Vec<(Read, u64)>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -155,6 +155,9 @@ impl<A: Act> Pump<'_, A> {
     }
 
     async fn turns(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
+        if self.reader.is_some() && self.step(Input::Present(reader::present()?))? == Flow::End {
+            return Ok(self.engine.counts());
+        }
         let mut end = std::pin::pin!(sleep_or_never(duration));
         loop {
             if self.wait == Wait::Doze {
@@ -184,10 +187,7 @@ impl<A: Act> Pump<'_, A> {
                 return Ok(self.engine.counts());
             }
             match table {
-                Some(Some(Read::Whole(inum))) => self.tables.push((inum, boot_ns())),
-                Some(Some(Read::Failed(inum, error))) => {
-                    note(format_args!("existing: the table of mount namespace {inum} cannot be read: {error}"));
-                }
+                Some(Some(read)) => self.tables.push((read, boot_ns())),
                 Some(None) => self.reader = None,
                 None => {}
             }
@@ -233,9 +233,9 @@ impl<A: Act> Pump<'_, A> {
         }
         self.read_until_ns = turn.until_ns;
         let read_until_ns = self.read_until_ns;
-        let whole: Vec<(u32, u64)> = self.tables.extract_if(.., |(_, at_ns)| *at_ns <= read_until_ns).collect();
-        for (inum, _) in whole {
-            if self.step(Input::TableRead(inum))? == Flow::End {
+        let read: Vec<(Read, u64)> = self.tables.extract_if(.., |(_, at_ns)| *at_ns <= read_until_ns).collect();
+        for (read, _) in read {
+            if self.step(table_input(read))? == Flow::End {
                 return Ok(Flow::End);
             }
         }
@@ -267,6 +267,10 @@ impl<A: Act> Pump<'_, A> {
         }
         let mut effects = VecDeque::from(self.engine.step(input, now_ns));
         while let Some(effect) = effects.pop_front() {
+            if let Effect::Read(inum) = effect {
+                self.reader.iter().for_each(|reader| reader.ask(inum));
+                continue;
+            }
             let (flow, answer) = (self.act)(effect)?;
             if flow == Flow::End {
                 return Ok(Flow::End);
@@ -276,6 +280,18 @@ impl<A: Act> Pump<'_, A> {
             }
         }
         Ok(Flow::On)
+    }
+}
+
+/// What became of a table, for the engine.
+fn table_input(read: Read) -> Input<'static> {
+    match read {
+        Read::Whole { inum, began_ns } => Input::TableRead { inum, began_ns },
+        Read::Gone(inum) => Input::TableGone(inum),
+        Read::Failed(inum, error) => {
+            note(format_args!("note: the table of mount namespace {inum} cannot be read: {error}"));
+            Input::TableGone(inum)
+        }
     }
 }
 

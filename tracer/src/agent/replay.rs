@@ -43,7 +43,7 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
             Frame::Record(record) => Input::Record(record),
             Frame::Loss(gap) => Input::Loss(gap.clone()),
             Frame::Deadline(read_until_ns) => Input::Deadline(*read_until_ns),
-            Frame::TableRead(inum) => Input::TableRead(*inum),
+            Frame::TableRead(inum, began_ns) => Input::TableRead { inum: *inum, began_ns: *began_ns },
             Frame::End(totals) => break (Ok(()), *totals),
         };
         if show_all(&mut show, engine.step(input, now_ns))? == Flow::End {

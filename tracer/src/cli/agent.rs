@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
-    match super::probes::attach(args.probes, &[Needed::Limiter]) {
+    match super::probes::attach(args.probes, &[Needed::Limiter, Needed::Mirror, Needed::Existing]) {
         Ok((probes, rings)) => agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone()),
         Err(status) => Ok(status),
     }

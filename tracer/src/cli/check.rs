@@ -8,7 +8,7 @@ use crate::{
     host::node::{self, Verdict},
     output::say::line,
     probe::{
-        hooks::HOOKS,
+        hooks::{HOOKS, Hook, Needed},
         load::{Attached, Loader, Options, Probes},
         refusal::finding,
         self_test,
@@ -52,7 +52,7 @@ fn probes(args: Args, pids_are_known: bool) -> Vec<Verdict> {
     for hook in &HOOKS {
         match loader.attach(hook) {
             Ok(Some(attached)) => verdicts.push(Ok(attached_line(&attached))),
-            Ok(None) => verdicts.push(Ok(format!("hook {}: this kernel has no such call", hook.name()))),
+            Ok(None) => verdicts.push(Ok(format!("hook {}: {}", hook.name(), not_needed(hook)))),
             Err(error) => verdicts.push(Err(finding(&error))),
         }
     }
@@ -78,4 +78,12 @@ fn proven(mut probes: Probes) -> Vec<Verdict> {
         verdicts.push(Ok(format!("self-test: not tried, because it takes more than a process: {unproven}")));
     }
     verdicts
+}
+
+/// Why a kernel does without a hook.
+fn not_needed(hook: &Hook) -> String {
+    match hook.needed {
+        Needed::Unless(other) => format!("this kernel's {other} tells the same"),
+        _ => "this kernel has no such call".to_owned(),
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     device::Dev,
     listed::Listed,
-    operation::{Mount, Namespace, PathGap},
+    operation::{Mount, Namespace, Objects, PathGap},
     options::{Options, Shown},
     output::flags,
 };
@@ -180,6 +180,8 @@ impl Answer {
         let idmapped = attributes & IDMAP != 0;
         let own = flags::to_options(flags) + if idmapped { ",idmapped" } else { "" };
         let mount = Mount {
+            objects: Objects::default(),
+            ns_mounts: 0,
             id: self.u32(56)?,
             id_unique: self.u64(40),
             parent_id: self.u32(60)?,

@@ -1,6 +1,6 @@
 //! PURE: what probes say of one hold of the namespace semaphore: mounts by role, and the call that it belongs to.
 
-use super::{Actor, CallId, Cause, Mount, NamespaceChange, Syscall};
+use super::{Actor, CallId, Cause, Mount, Namespace, NamespaceChange, Syscall};
 
 /// What a probe saw of one mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +24,54 @@ pub struct MountKey {
     pub id: u32,
 }
 
+/// A mount that was made as a clone of another: it stands on the clone of its original's parent, at the same dentry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClonedMount {
+    /// Its identity, as in [`super::Objects`].
+    pub identity: u64,
+    /// That of the original.
+    pub original: u64,
+    /// `mnt_id`.
+    pub id: u32,
+    /// `MNT_*` of `linux/mount.h`.
+    pub flags: u32,
+    /// The peer group, when shared.
+    pub shared: Option<u32>,
+    /// The master's peer group, when a slave.
+    pub master: Option<u32>,
+    /// It can not be bound.
+    pub unbindable: bool,
+}
+
+/// Clones of one tree, parents before children. A tree may take several of these; the last one names its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clones {
+    /// Where they are; `None` in a detached tree, and when it is not known yet.
+    pub namespace: Option<Namespace>,
+    /// Where their originals are.
+    pub copied_from: Option<Namespace>,
+    /// Mounts in their namespace.
+    pub mounts: u32,
+    /// They.
+    pub clones: Vec<ClonedMount>,
+}
+
 /// A fact of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SectionFact {
     /// About one mount.
     Mount(Role, Box<Mount>),
+    /// How a mount stands that nobody changed itself, because what it stands on, or a peer of its, was changed.
+    State(Box<Mount>),
+    /// Mounts of a tree that is being made.
+    Clones(Clones),
+    /// The last mount left a peer group, and its slaves have another master, or none.
+    GroupEnd {
+        /// The group.
+        group: u32,
+        /// Who is their master now.
+        heir: Option<u32>,
+    },
     /// This mount is a copy that propagation made; it may be thrown away before it enters a namespace.
     Copy(MountKey),
     /// A namespace ends.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of what is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What every recording begins with; the version and the end of the line follow.
 const MAGIC: &str = "mount-tracer recording ";
 /// Bytes of the first line at most, and of the second.
@@ -162,7 +162,9 @@ impl<W: Write> Recorder<W> {
             Input::Record(record) => self.frame(kind::RECORD, now_ns, &without_secrets(record)),
             Input::Loss(gap) => self.frame(kind::LOSS, now_ns, &serde_json::to_vec(&content_of(gap))?),
             Input::Deadline(read_until_ns) => self.frame(kind::DEADLINE, now_ns, &read_until_ns.to_le_bytes()),
-            Input::TableRead(inum) => self.frame(kind::TABLE, now_ns, &inum.to_le_bytes()),
+            Input::TableRead { inum, began_ns } => {
+                self.frame(kind::TABLE, now_ns, &[&inum.to_le_bytes()[..], &began_ns.to_le_bytes()].concat())
+            }
             _ => Ok(()),
         }
     }
@@ -196,8 +198,8 @@ pub enum Frame {
     Loss(Gap),
     /// Time had come; all that was stamped up to this time had been put in.
     Deadline(u64),
-    /// The mount table of the namespace with this inode number was read.
-    TableRead(u32),
+    /// A mount table was read: of the namespace with this inode number, from this time on.
+    TableRead(u32, u64),
     /// Nothing more comes; what was lost in all.
     End(Totals),
 }
@@ -252,7 +254,7 @@ impl<R: Read> Recording<R> {
             kind::RECORD => Some(Frame::Record(content)),
             kind::LOSS => serde_json::from_slice(&content).ok().and_then(gap_of).map(Frame::Loss),
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
-            kind::TABLE => content.try_into().ok().map(u32::from_le_bytes).map(Frame::TableRead),
+            kind::TABLE => table_of(&content),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),
         };
         frame.map(|frame| (now_ns, frame)).ok_or(RecordingError::Content { offset })
@@ -282,6 +284,11 @@ impl<R: Read> Recording<R> {
             }
         }
     }
+}
+
+fn table_of(content: &[u8]) -> Option<Frame> {
+    let (inum, began) = content.split_first_chunk()?;
+    Some(Frame::TableRead(u32::from_le_bytes(*inum), u64::from_le_bytes(began.try_into().ok()?)))
 }
 
 fn content_of(gap: &Gap) -> LossContent {

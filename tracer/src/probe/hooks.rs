@@ -84,10 +84,21 @@ pub enum Needed {
     Always,
     /// Who runs on a kernel that has the function: one that lacks it lacks what it would see.
     IfThere,
+    /// Who runs on a kernel that lacks this function, whose hook tells the same.
+    Unless(&'static str),
+    /// Only who keeps the mirror.
+    Mirror,
     /// Only the limiter.
     Limiter,
     /// Only who asks what is mounted already.
     Existing,
+}
+
+impl Needed {
+    /// Whether nobody does without it, where the kernel has it.
+    pub fn by_all(self) -> bool {
+        matches!(self, Self::Always | Self::IfThere | Self::Unless(_))
+    }
 }
 
 /// What shows that a hook works.
@@ -194,6 +205,27 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         needed: Needed::Always,
         proof: Proof::Record("ends, and its namespace with it"),
         sees: "a tree goes: with its namespace, its mount point or its last descriptor",
+    },
+    Hook {
+        number: hook::REPARENT,
+        candidates: &[exit("mnt_change_mountpoint", "reparent", "reparent_k", Some("reparent_s"))],
+        needed: Needed::Unless("make_visible"),
+        proof: Proof::Attached,
+        sees: "a mount stands on another one, in place",
+    },
+    Hook {
+        number: hook::GROUP_END,
+        candidates: &[entry("change_mnt_propagation", "group_end", "group_end_k")],
+        needed: Needed::Mirror,
+        proof: Proof::Attached,
+        sees: "the last mount leaves a peer group",
+    },
+    Hook {
+        number: hook::CLONE,
+        candidates: &[exit("clone_mnt", "cloned", "cloned_k", Some("cloned_s"))],
+        needed: Needed::Mirror,
+        proof: Proof::Attached,
+        sees: "what a new namespace or a detached tree begins with",
     },
     Hook {
         number: hook::SECTION_END,

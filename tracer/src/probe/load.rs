@@ -8,10 +8,11 @@ use aya::{
     maps::{Array, MapData, MapError, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError},
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 use thiserror::Error;
 use tracer_common::{
     fact::ABSENT,
-    offset::{ARGUMENTS, OFFSETS},
+    offset::{ARGUMENTS, IDENTITY, OFFSETS},
 };
 
 use super::{
@@ -174,6 +175,8 @@ impl Loader {
         for (symbol, value) in &values {
             loader.override_global(symbol, value, true);
         }
+        let identity = identity_factor();
+        loader.override_global(IDENTITY, &identity, true);
         loader.map_max_entries("TABLES", options.ring_bytes);
         loader.map_max_entries("CALLS", options.ring_bytes);
         let ebpf = loader.load(OBJECT).map_err(ProbeError::Load)?;
@@ -188,7 +191,8 @@ impl Loader {
         let there =
             |candidate: &&Candidate| candidate.at == At::Tracepoint || self.functions.contains(candidate.target);
         let candidates: Vec<&'static Candidate> = hook.candidates.iter().filter(there).collect();
-        if candidates.is_empty() && hook.needed == Needed::IfThere {
+        let told_otherwise = matches!(hook.needed, Needed::Unless(function) if self.functions.contains(function));
+        if told_otherwise || candidates.is_empty() && hook.needed == Needed::IfThere {
             return Ok(None);
         }
         let mut first_error = None;
@@ -253,9 +257,7 @@ impl Loader {
     /// Attaches every hook that is always needed and those that these need, and lets go of the kernel's types; or what could
     /// not be attached, and why.
     pub fn attach_all(mut self, besides: &[Needed]) -> Result<Probes, Vec<ProbeError>> {
-        let needed = HOOKS
-            .iter()
-            .filter(|hook| matches!(hook.needed, Needed::Always | Needed::IfThere) || besides.contains(&hook.needed));
+        let needed = HOOKS.iter().filter(|hook| hook.needed.by_all() || besides.contains(&hook.needed));
         let errors: Vec<ProbeError> = needed.filter_map(|hook| self.attach(hook).err()).collect();
         if errors.is_empty() { Ok(self.done()) } else { Err(errors) }
     }
@@ -362,6 +364,16 @@ fn attach(program: &mut Program, target: &str, types: &AyaBtf) -> Result<(), Pro
             program.load(target, types)?;
             program.attach().map(drop)
         }
+    }
+}
+
+/// Makes identities of addresses: an odd number, so that no two addresses become one identity. Where no random one is to be had,
+/// addresses are shown to root alone, who can read them elsewhere.
+fn identity_factor() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom(&mut bytes, GetRandomFlags::empty()) {
+        Ok(_) => u64::from_ne_bytes(bytes) | 1,
+        Err(_) => 1,
     }
 }
 

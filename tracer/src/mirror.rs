@@ -1,0 +1,395 @@
+//! PURE: the mount tables of all namespaces, kept from what happens, equal to the kernel's.
+//!
+//! A section is a transaction: what it changed is put in when it has ended, in the order of its facts, each of which says how a mount
+//! stands and not what became of it. A table is read only when it is not known, and what is read stands in the stream like everything
+//! else. Every change carries the time of its record, so that a reading can tell what it did not find.
+
+mod audit;
+mod entry;
+mod groups;
+mod propagation;
+mod reads;
+mod table;
+
+use std::collections::HashMap;
+
+pub use self::{
+    audit::Audit,
+    entry::Entry,
+    reads::{ReadReason, Reads},
+    table::{State, Table},
+};
+use self::{groups::Groups, propagation::Gone};
+use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
+
+/// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
+const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
+/// `MNT_NS_ANON_INO` of `uapi/linux/nsfs.h`: the inode number of a detached tree's namespace from 6.18 on.
+const DETACHED_INUM: u32 = 0xefff_fff7;
+
+/// The tables.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    tables: HashMap<Namespace, Table>,
+    groups: Groups,
+    reads: Reads,
+    audit: Audit,
+    /// Sections that were put in.
+    sections: u64,
+}
+
+/// Counts for people and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Namespaces whose tables equal the kernel's.
+    pub exact: usize,
+    /// Namespaces whose tables may be wrong, and will be read again.
+    pub dirty: usize,
+    /// Namespaces whose tables have not been read yet.
+    pub unread: usize,
+    /// Mounts in all of them.
+    pub mounts: usize,
+    /// Mounts in the largest.
+    pub largest: usize,
+}
+
+impl Mirror {
+    /// A mirror that heals nothing: what it does not know it never learns. To see what hooks are for.
+    pub fn without_healing() -> Self {
+        Self { reads: Reads::without_healing(), ..Self::default() }
+    }
+
+    /// A namespace was there when the mirror began.
+    pub fn present(&mut self, inum: u32, now_ns: u64) {
+        self.reads.want(inum, ReadReason::Start, now_ns);
+    }
+
+    /// A section has ended.
+    pub fn section(&mut self, section: &Section) {
+        self.sections += 1;
+        let now_ns = section.end_ns;
+        self.check_counts(section);
+        let (mut gone, mut clones) = (Gone::default(), Vec::new());
+        for fact in &section.facts {
+            match fact {
+                SectionFact::Mount(Role::Detach, mount) => {
+                    gone.mount(mount);
+                    self.detach(mount);
+                }
+                SectionFact::Mount(Role::Attach, mount) => self.attach(mount, now_ns),
+                SectionFact::Mount(Role::Move | Role::Change, mount) | SectionFact::State(mount) => {
+                    self.put(mount, now_ns);
+                }
+                SectionFact::GroupEnd { group, heir } => self.inherit(*group, *heir),
+                SectionFact::Clones(batch) => clones.push(batch),
+                SectionFact::NamespaceEnd(change) => self.end(change.namespace, &mut gone),
+                SectionFact::Copy(_) => {}
+            }
+        }
+        self.born(&clones, now_ns);
+        for (group, heir) in gone.ended(&self.groups) {
+            self.inherit(group, heir);
+        }
+    }
+
+    /// A table that is being read has this mount.
+    pub fn seed(&mut self, at_ns: u64, mount: &Mount) {
+        let place = place_of(mount);
+        if self.audit.is_on(place.inum) {
+            let table = self.tables.get(&place);
+            self.audit.compare(place, mount, table.filter(|table| table.state == State::Exact), at_ns);
+            return;
+        }
+        self.put_at(mount, at_ns);
+        if let Some(table) = self.tables.get_mut(&place) {
+            table.count = mount.ns_mounts as usize;
+        }
+    }
+
+    /// How a mount stands, told outside of sections: only its attributes can have been changed there.
+    pub fn attributes(&mut self, mount: &Mount) {
+        let place = place_of(mount);
+        self.audit.told(place, mount);
+        let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&mount.objects.mount));
+        if let Some(entry) = known {
+            entry.set_flags(mount.flags);
+        }
+    }
+
+    /// Attributes of mounts of this namespace were changed, and nobody knows of which.
+    pub fn attributes_unknown(&mut self, namespace: Namespace, now_ns: u64) {
+        self.soil(namespace, ReadReason::Attributes, now_ns);
+    }
+
+    /// A namespace was made; if none of its mounts was told it is not known yet.
+    pub fn made(&mut self, namespace: Namespace, now_ns: u64) {
+        self.meet(namespace, now_ns);
+    }
+
+    /// Facts were lost, of these namespaces or of any.
+    pub fn lost(&mut self, namespaces: Option<&[Namespace]>, now_ns: u64) {
+        let all: Vec<Namespace> = match namespaces {
+            Some(some) => some.iter().map(|one| named(*one)).collect(),
+            None => self.tables.keys().copied().collect(),
+        };
+        for namespace in all.into_iter().filter(|namespace| *namespace != DETACHED) {
+            self.meet(namespace, now_ns);
+            self.soil(namespace, ReadReason::Lost, now_ns);
+        }
+    }
+
+    /// The table of the namespace with this inode number was read, from `began_ns` on, and all that it told has been put in.
+    pub fn read(&mut self, inum: u32, began_ns: u64, now_ns: u64) {
+        let again = self.reads.done(inum);
+        if self.audit.is_on(inum) {
+            let tables = self.tables.iter().filter(|(namespace, _)| namespace.inum == inum);
+            self.audit.finish(inum, began_ns, tables);
+            return;
+        }
+        let read: Vec<Namespace> = self.tables.keys().copied().filter(|namespace| namespace.inum == inum).collect();
+        for namespace in read {
+            self.forget_older(namespace, began_ns, now_ns);
+            let Some(table) = self.tables.get_mut(&namespace) else { continue };
+            if table.mounts.len() != table.count {
+                self.soil(namespace, ReadReason::Count, now_ns);
+            } else if again {
+                table.state = State::Dirty;
+            } else {
+                table.state = State::Exact;
+            }
+        }
+    }
+
+    /// No process is in the namespace with this inode number any more: nobody can read its table, and nobody will.
+    pub fn unreadable(&mut self, inum: u32) {
+        self.reads.done(inum);
+        self.audit.abandon(inum);
+        let gone: Vec<Namespace> = self
+            .tables
+            .iter()
+            .filter(|(n, table)| n.inum == inum && table.state != State::Exact)
+            .map(|(n, _)| *n)
+            .collect();
+        for namespace in gone {
+            self.end(namespace, &mut Gone::default());
+        }
+    }
+
+    /// The namespaces, by inode number, whose tables are to be read now. They count as read.
+    pub fn due(&mut self, now_ns: u64) -> Vec<u32> {
+        self.reads.due(now_ns)
+    }
+
+    /// When [`Self::due`] has something next, `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        self.reads.next_due_ns()
+    }
+
+    /// Compares all tables with what the kernel says, at its place in the stream, and changes nothing.
+    pub fn begin_audit(&mut self, now_ns: u64) {
+        let exact = self.tables.iter().filter(|(_, table)| table.state == State::Exact);
+        for (namespace, _) in exact.filter(|(namespace, _)| **namespace != DETACHED) {
+            // One that is to be read for another reason is not to be relied upon.
+            if self.reads.want(namespace.inum, ReadReason::Asked, now_ns) {
+                self.audit.begin(namespace.inum);
+            }
+        }
+    }
+
+    /// What was compared so far.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Tables read so far, by reason.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// Sections that were put in.
+    pub fn sections(&self) -> u64 {
+        self.sections
+    }
+
+    /// How much it holds.
+    pub fn sizes(&self) -> Sizes {
+        let mut sizes = Sizes::default();
+        for (_, table) in self.tables() {
+            *match table.state {
+                State::Exact => &mut sizes.exact,
+                State::Dirty => &mut sizes.dirty,
+                State::Unread => &mut sizes.unread,
+            } += 1;
+            sizes.mounts += table.mounts.len();
+            sizes.largest = sizes.largest.max(table.mounts.len());
+        }
+        sizes
+    }
+
+    /// Every namespace's table, in no order.
+    pub fn tables(&self) -> impl Iterator<Item = (Namespace, &Table)> {
+        self.tables
+            .iter()
+            .filter(|(namespace, _)| **namespace != DETACHED)
+            .map(|(namespace, table)| (*namespace, table))
+    }
+
+    /// The kernel's count at the first fact of each namespace is that of before the section: it must be ours.
+    fn check_counts(&mut self, section: &Section) {
+        let mut seen: Vec<Namespace> = Vec::new();
+        for fact in &section.facts {
+            let SectionFact::Mount(_, mount) = fact else { continue };
+            let place = place_of(mount);
+            if place == DETACHED || seen.contains(&place) {
+                continue;
+            }
+            seen.push(place);
+            self.meet(place, section.end_ns);
+            let differs = |table: &Table| table.state == State::Exact && table.mounts.len() != mount.ns_mounts as usize;
+            if self.tables.get(&place).is_some_and(differs) {
+                self.soil(place, ReadReason::Count, section.end_ns);
+            }
+        }
+    }
+
+    /// A namespace is met: of one that is not known all has to be read.
+    fn meet(&mut self, namespace: Namespace, now_ns: u64) {
+        let namespace = named(namespace);
+        if namespace != DETACHED && !self.tables.contains_key(&namespace) {
+            self.tables.insert(namespace, Table::default());
+            self.reads.want(namespace.inum, ReadReason::Met, now_ns);
+        }
+    }
+
+    /// A table may be wrong: it says so until it has been read again.
+    fn soil(&mut self, namespace: Namespace, reason: ReadReason, now_ns: u64) {
+        let namespace = named(namespace);
+        if let Some(table) = self.tables.get_mut(&namespace)
+            && namespace != DETACHED
+        {
+            if table.state == State::Exact {
+                table.state = State::Dirty;
+            }
+            let at_ns = now_ns + table.patience_ns(now_ns);
+            self.reads.want(namespace.inum, reason, at_ns);
+        }
+    }
+
+    fn put(&mut self, mount: &Mount, at_ns: u64) {
+        let place = place_of(mount);
+        self.meet(place, at_ns);
+        self.put_at(mount, at_ns);
+    }
+
+    fn put_at(&mut self, mount: &Mount, at_ns: u64) {
+        self.insert(place_of(mount), mount.objects.mount, Entry::of(mount, at_ns));
+    }
+
+    fn insert(&mut self, place: Namespace, identity: u64, entry: Entry) {
+        let before = self.tables.entry(place).or_default().mounts.insert(identity, entry);
+        if let Some(before) = before {
+            self.groups.take(place, identity, &before);
+        }
+        self.groups.add(place, identity, &entry);
+    }
+
+    fn remove(&mut self, place: Namespace, identity: u64) {
+        let before = self.tables.get_mut(&place).and_then(|table| table.mounts.remove(&identity));
+        if let Some(before) = before {
+            self.groups.take(place, identity, &before);
+        }
+    }
+
+    fn attach(&mut self, mount: &Mount, now_ns: u64) {
+        // It may come out of a detached tree.
+        self.remove(DETACHED, mount.objects.mount);
+        self.put(mount, now_ns);
+        if let Some(table) = self.tables.get_mut(&place_of(mount)) {
+            table.count += 1;
+        }
+    }
+
+    fn detach(&mut self, mount: &Mount) {
+        let place = place_of(mount);
+        self.remove(place, mount.objects.mount);
+        // Also of one that was not known: the kernel counted it.
+        if let Some(table) = self.tables.get_mut(&place) {
+            table.count = table.count.saturating_sub(1);
+        }
+    }
+
+    /// The slaves of a group that has no members any more have another master.
+    fn inherit(&mut self, group: u32, heir: Option<u32>) {
+        for (place, identity) in self.groups.take_slaves(group) {
+            let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&identity));
+            if let Some(entry) = known {
+                entry.master = heir;
+                self.groups.slave(place, identity, entry);
+            }
+        }
+    }
+
+    /// A namespace ends, and all that is mounted in it.
+    fn end(&mut self, namespace: Namespace, gone: &mut Gone) {
+        self.reads.forget(namespace.inum);
+        let Some(table) = self.tables.remove(&named(namespace)) else { return };
+        for (identity, entry) in &table.mounts {
+            self.groups.take(namespace, *identity, entry);
+            gone.unheard(entry);
+        }
+    }
+
+    /// A tree of clones was made: for a namespace of its own, or detached.
+    fn born(&mut self, batches: &[&Clones], now_ns: u64) {
+        let Some(last) = batches.last() else { return };
+        let place = last.namespace.map_or(DETACHED, named);
+        let origin = last.copied_from.map_or(DETACHED, named);
+        let known = self.tables.get(&origin).is_some_and(|table| table.state == State::Exact);
+        let clones: Vec<_> = batches.iter().flat_map(|batch| &batch.clones).collect();
+        let entries: Vec<(u64, Entry)> = match self.tables.get(&origin) {
+            Some(table) => table.cloned(&clones, now_ns),
+            None => Vec::new(),
+        };
+        let whole = known && entries.len() == last.mounts as usize;
+        for (identity, entry) in entries {
+            self.insert(place, identity, entry);
+        }
+        if place == DETACHED {
+            return;
+        }
+        let table = self.tables.entry(place).or_default();
+        table.count = last.mounts as usize;
+        if whole {
+            table.state = State::Exact;
+        } else {
+            self.reads.want(place.inum, ReadReason::Met, now_ns);
+        }
+    }
+
+    /// What a reading did not find is not there. If a group loses its last member by that, nobody knows what became of its slaves.
+    fn forget_older(&mut self, namespace: Namespace, began_ns: u64, now_ns: u64) {
+        let Some(table) = self.tables.get(&namespace) else { return };
+        let older: Vec<u64> =
+            table.mounts.iter().filter(|(_, entry)| entry.at_ns < began_ns).map(|(identity, _)| *identity).collect();
+        let groups: Vec<u32> = older.iter().filter_map(|identity| table.mounts.get(identity)?.shared).collect();
+        for identity in older {
+            self.remove(namespace, identity);
+        }
+        for slave in groups.into_iter().flat_map(|group| self.groups.orphans(group)).collect::<Vec<_>>() {
+            self.soil(slave, ReadReason::Lost, now_ns);
+        }
+    }
+}
+
+/// Where a mount is.
+fn place_of(mount: &Mount) -> Namespace {
+    mount.namespace.map_or(DETACHED, named)
+}
+
+/// A namespace as the mirror names it: all detached trees are in one.
+fn named(namespace: Namespace) -> Namespace {
+    if namespace.id == 0 || namespace.inum == DETACHED_INUM { DETACHED } else { namespace }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! PURE: which tables are to be read, when, and why; how many were.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Why a table is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadReason {
+    /// It was there when the mirror began.
+    Start,
+    /// Its namespace was met, and its beginning was not seen.
+    Met,
+    /// Facts were lost.
+    Lost,
+    /// The kernel counts other mounts in it.
+    Count,
+    /// Attributes were changed of nobody knows which mount.
+    Attributes,
+    /// Somebody asked to compare it.
+    Asked,
+}
+
+impl ReadReason {
+    /// Every one of them.
+    pub const ALL: [Self; 6] = [Self::Start, Self::Met, Self::Lost, Self::Count, Self::Attributes, Self::Asked];
+
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Met => "met",
+            Self::Lost => "lost",
+            Self::Count => "count",
+            Self::Attributes => "attributes",
+            Self::Asked => "asked",
+        }
+    }
+
+    fn heals(self) -> bool {
+        !matches!(self, Self::Start | Self::Asked)
+    }
+}
+
+/// A table that is to be read.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    reason: ReadReason,
+    /// From when on.
+    at_ns: u64,
+}
+
+/// The tables to be read, by the inode numbers of their namespaces.
+#[derive(Debug, Default)]
+pub struct Reads {
+    wanted: HashMap<u32, Wanted>,
+    /// Those that are being read.
+    running: HashSet<u32>,
+    counts: BTreeMap<ReadReason, u64>,
+    never_heals: bool,
+}
+
+impl Reads {
+    pub(super) fn without_healing() -> Self {
+        Self { never_heals: true, ..Self::default() }
+    }
+
+    /// How many tables were read for a reason.
+    pub fn count(&self, reason: ReadReason) -> u64 {
+        self.counts.get(&reason).copied().unwrap_or(0)
+    }
+
+    /// A table is to be read, not before `at_ns`. One that waits already, or is to be read for something else, waits on; whether
+    /// this reading will be for this reason.
+    pub(super) fn want(&mut self, inum: u32, reason: ReadReason, at_ns: u64) -> bool {
+        if self.never_heals && reason.heals() || self.wanted.contains_key(&inum) {
+            return false;
+        }
+        self.wanted.insert(inum, Wanted { reason, at_ns });
+        !self.running.contains(&inum)
+    }
+
+    /// Those to read now: never one that is being read.
+    pub(super) fn due(&mut self, now_ns: u64) -> Vec<u32> {
+        let running = &self.running;
+        let due = |inum: &u32, wanted: &mut Wanted| wanted.at_ns <= now_ns && !running.contains(inum);
+        let due: Vec<(u32, Wanted)> = self.wanted.extract_if(due).collect();
+        for (inum, wanted) in &due {
+            *self.counts.entry(wanted.reason).or_default() += 1;
+            self.running.insert(*inum);
+        }
+        due.into_iter().map(|(inum, _)| inum).collect()
+    }
+
+    /// When there is one next.
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
+        let waiting = self.wanted.iter().filter(|(inum, _)| !self.running.contains(inum));
+        waiting.map(|(_, wanted)| wanted.at_ns).min()
+    }
+
+    /// One was read, or cannot be; whether it is to be read again.
+    pub(super) fn done(&mut self, inum: u32) -> bool {
+        self.running.remove(&inum);
+        self.wanted.contains_key(&inum)
+    }
+
+    /// A namespace ended: nobody wants to read it.
+    pub(super) fn forget(&mut self, inum: u32) {
+        self.wanted.remove(&inum);
+    }
+}

@@ -1,0 +1,76 @@
+//! PURE: the table of one namespace.
+
+use std::collections::HashMap;
+
+use super::Entry;
+use crate::operation::ClonedMount;
+
+/// How long a table that is wrong again waits to be read, at first and at most.
+const FIRST_PATIENCE_NS: u64 = 50_000_000;
+const MOST_PATIENCE_NS: u64 = 5_000_000_000;
+/// After this time a table that was right has its first patience again.
+const CALM_NS: u64 = 30_000_000_000;
+
+/// Whether a table can be relied upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It has not been read yet.
+    #[default]
+    Unread,
+    /// It equals the kernel's.
+    Exact,
+    /// Something was lost: it will be read again.
+    Dirty,
+}
+
+impl State {
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unread => "unread",
+            Self::Exact => "exact",
+            Self::Dirty => "dirty",
+        }
+    }
+}
+
+/// A namespace's mounts, hidden ones among them, by identity.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// Whether it can be relied upon.
+    pub state: State,
+    /// They.
+    pub mounts: HashMap<u64, Entry>,
+    /// How many there are by the kernel's count, as the last record of a reading said and what changed since.
+    pub(super) count: usize,
+    /// How often it was wrong lately, and when last.
+    soiled: u32,
+    soiled_ns: u64,
+}
+
+impl Table {
+    /// How long to wait before it is read once more: longer each time, so that a table that cannot be had right costs little.
+    pub(super) fn patience_ns(&mut self, now_ns: u64) -> u64 {
+        if now_ns.saturating_sub(self.soiled_ns) > CALM_NS {
+            self.soiled = 0;
+        }
+        self.soiled_ns = now_ns;
+        let waited = self.soiled;
+        self.soiled += 1;
+        match waited {
+            0 => 0,
+            times => (FIRST_PATIENCE_NS << times.min(10)).min(MOST_PATIENCE_NS),
+        }
+    }
+
+    /// Its clones: each stands on its original's parent's clone, or on itself where that was not cloned.
+    pub(super) fn cloned(&self, clones: &[&ClonedMount], at_ns: u64) -> Vec<(u64, Entry)> {
+        let by_original: HashMap<u64, &ClonedMount> = clones.iter().map(|clone| (clone.original, *clone)).collect();
+        let entry = |clone: &&ClonedMount| {
+            let original = self.mounts.get(&clone.original)?;
+            let parent = by_original.get(&original.parent).copied().unwrap_or(clone);
+            Some((clone.identity, original.cloned(clone, (parent.identity, parent.id), at_ns)))
+        };
+        clones.iter().filter_map(entry).collect()
+    }
+}

@@ -1,0 +1,358 @@
+//! A table that is read while it changes, births, losses, groups.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::operation::{ClonedMount, NamespaceChange, Objects, tests::mount};
+
+const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
+const OTHER: Namespace = Namespace { inum: 4_026_532_000, id: 2 };
+
+/// A mount of `HOME`, which has `ns_mounts` of them.
+fn counted(id: u32, ns_mounts: u32) -> Mount {
+    Mount { ns_mounts, ..mount(id) }
+}
+
+fn section(facts: Vec<SectionFact>, end_ns: u64) -> Section {
+    let number = end_ns;
+    Section { number, call: None, actor: None, end_ns, facts, complete: true, asked: None, cause: None }
+}
+
+fn fact(role: Role, mount: Mount) -> SectionFact {
+    SectionFact::Mount(role, Box::new(mount))
+}
+
+/// A mirror that has read these mounts of `HOME`.
+fn having(ids: &[u32]) -> Mirror {
+    holding(&ids.iter().map(|id| mount(*id)).collect::<Vec<_>>())
+}
+
+fn holding(mounts: &[Mount]) -> Mirror {
+    let mut mirror = Mirror::default();
+    let ns_mounts = u32::try_from(mounts.len()).unwrap();
+    mirror.present(HOME.inum, 0);
+    assert_eq!(mirror.due(0), [HOME.inum]);
+    for one in mounts {
+        mirror.seed(2, &Mount { ns_mounts, ..one.clone() });
+    }
+    mirror.read(HOME.inum, 1, 3);
+    assert_eq!(state(&mirror, HOME), Some(State::Exact));
+    mirror
+}
+
+fn state(mirror: &Mirror, namespace: Namespace) -> Option<State> {
+    mirror.tables.get(&namespace).map(|table| table.state)
+}
+
+fn ids(mirror: &Mirror, namespace: Namespace) -> Vec<u32> {
+    let mut ids: Vec<u32> =
+        mirror.tables.get(&namespace).map_or_else(Vec::new, |table| table.mounts.values().map(|e| e.id).collect());
+    ids.sort_unstable();
+    ids
+}
+
+fn entry(mirror: &Mirror, id: u32) -> Entry {
+    let all = mirror.tables().flat_map(|(_, table)| table.mounts.values());
+    *all.into_iter().find(|entry| entry.id == id).unwrap()
+}
+
+#[test]
+fn what_happens_is_put_in() {
+    let mut mirror = having(&[1, 2]);
+    mirror.section(&section(vec![fact(Role::Attach, counted(3, 2))], 10));
+    assert_eq!(ids(&mirror, HOME), [1, 2, 3]);
+    let objects = Objects { parent: 1002, ..mount(3).objects };
+    mirror.section(&section(vec![fact(Role::Move, Mount { objects, ..counted(3, 3) })], 11));
+    assert_eq!(entry(&mirror, 3).parent, 1002);
+    mirror.section(&section(vec![fact(Role::Detach, counted(2, 3))], 12));
+    assert_eq!((ids(&mirror, HOME), state(&mirror, HOME)), (vec![1, 3], Some(State::Exact)));
+    assert!(mirror.due(u64::MAX).is_empty(), "nothing had to be read for it");
+}
+
+#[test]
+fn another_count_than_the_kernels_is_wrong() {
+    let mut mirror = having(&[1, 2]);
+    mirror.section(&section(vec![fact(Role::Attach, counted(3, 7))], 10));
+    assert_eq!((state(&mirror, HOME), mirror.due(u64::MAX)), (Some(State::Dirty), vec![HOME.inum]));
+    assert_eq!(mirror.reads().count(ReadReason::Count), 1);
+}
+
+#[test]
+fn a_reading_drops_what_it_does_not_find() {
+    let mut mirror = having(&[1, 2]);
+    mirror.lost(Some(&[HOME]), 10);
+    assert_eq!(state(&mirror, HOME), Some(State::Dirty));
+    assert_eq!(mirror.due(10), [HOME.inum]);
+    mirror.section(&section(vec![fact(Role::Attach, counted(5, 1))], 21));
+    mirror.seed(22, &counted(1, 2));
+    mirror.read(HOME.inum, 20, 30);
+    assert_eq!((ids(&mirror, HOME), state(&mirror, HOME)), (vec![1, 5], Some(State::Exact)));
+    // One that comes while it is read makes it be read again, later each time.
+    mirror.lost(None, 40);
+    assert!(mirror.due(40).is_empty(), "it was wrong just before");
+    let due_ns = mirror.next_due_ns().unwrap();
+    assert!(due_ns > 40 && mirror.due(due_ns) == [HOME.inum]);
+    assert_eq!(mirror.reads().count(ReadReason::Lost), 2);
+}
+
+#[test]
+fn a_loss_while_it_is_read_makes_the_reading_worthless() {
+    let mut mirror = having(&[1]);
+    mirror.lost(None, 10);
+    assert_eq!(mirror.due(10), [HOME.inum]);
+    mirror.lost(None, 11);
+    mirror.seed(12, &counted(1, 1));
+    mirror.read(HOME.inum, 11, 13);
+    assert_eq!(state(&mirror, HOME), Some(State::Dirty));
+    assert_eq!(mirror.due(u64::MAX), [HOME.inum]);
+}
+
+#[test]
+fn who_does_not_heal_reads_nothing() {
+    let mut mirror = Mirror::without_healing();
+    mirror.made(HOME, 1);
+    mirror.lost(None, 2);
+    assert!(mirror.due(u64::MAX).is_empty());
+    mirror.present(HOME.inum, 3);
+    assert_eq!(mirror.due(3), [HOME.inum]);
+}
+
+fn clones(of: &[(u32, u32)], mounts: u32) -> Clones {
+    let one = |(original, id): &(u32, u32)| ClonedMount {
+        identity: u64::from(*id) + 1000,
+        original: u64::from(*original) + 1000,
+        id: *id,
+        flags: 0x21,
+        shared: None,
+        master: Some(4),
+        unbindable: false,
+    };
+    Clones { namespace: Some(OTHER), copied_from: Some(HOME), mounts, clones: of.iter().map(one).collect() }
+}
+
+#[test]
+fn a_birth_costs_no_reading() {
+    let mut mirror = having(&[1, 2, 3]);
+    let first = Clones { namespace: None, ..clones(&[(1, 11), (2, 12)], 0) };
+    let batches = vec![SectionFact::Clones(first), SectionFact::Clones(clones(&[(3, 13)], 3))];
+    mirror.section(&section(batches, 10));
+    mirror.made(OTHER, 11);
+    assert_eq!((ids(&mirror, OTHER), state(&mirror, OTHER)), (vec![11, 12, 13], Some(State::Exact)));
+    let (root, child) = (entry(&mirror, 11), entry(&mirror, 12));
+    assert_eq!((root.parent, root.parent_id), (1011, 11), "its own");
+    assert_eq!((child.parent, child.parent_id, child.master), (1011, 11, Some(4)));
+    assert_eq!((child.flags, child.mountpoint), (0x21, entry(&mirror, 2).mountpoint));
+    assert!(mirror.due(u64::MAX).is_empty());
+}
+
+#[test]
+fn a_birth_of_which_something_is_missing_is_read() {
+    let mut mirror = having(&[1, 2]);
+    mirror.section(&section(vec![SectionFact::Clones(clones(&[(1, 11)], 2))], 10));
+    assert_eq!((state(&mirror, OTHER), mirror.due(u64::MAX)), (Some(State::Unread), vec![OTHER.inum]));
+}
+
+#[test]
+fn an_end_takes_the_table_along() {
+    let mut mirror = having(&[1]);
+    let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };
+    mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 10));
+    assert_eq!(mirror.sizes(), Sizes::default());
+}
+
+#[test]
+fn a_namespace_that_nobody_is_in_any_more_is_forgotten() {
+    let mut mirror = Mirror::default();
+    mirror.made(HOME, 1);
+    assert_eq!(mirror.due(1), [HOME.inum]);
+    mirror.unreadable(HOME.inum);
+    assert_eq!((mirror.sizes(), mirror.next_due_ns()), (Sizes::default(), None));
+}
+
+/// A mount of group `shared` whose next peer is `next`.
+fn peer(id: u32, shared: u32, next: u32, master: Option<u32>) -> Mount {
+    let mount = mount(id);
+    let objects = Objects { next_peer: u64::from(next) + 1000, ..mount.objects };
+    Mount { objects, shared: Some(shared), master, ..mount }
+}
+
+fn slave(id: u32, master: u32) -> Mount {
+    Mount { master: Some(master), ..mount(id) }
+}
+
+#[test]
+fn slaves_of_a_group_that_goes_have_its_master() {
+    let before = [peer(1, 5, 2, Some(4)), peer(2, 5, 1, Some(4)), slave(3, 5), peer(9, 4, 9, None)];
+    let mut mirror = holding(&before);
+    let goes = |mount: &Mount, ns_mounts| fact(Role::Detach, Mount { ns_mounts, ..mount.clone() });
+    mirror.section(&section(vec![goes(&before[0], 4)], 10));
+    assert_eq!(entry(&mirror, 3).master, Some(5), "a peer is left");
+    let last = peer(2, 5, 2, Some(4));
+    mirror.section(&section(vec![goes(&last, 3)], 11));
+    assert_eq!(entry(&mirror, 3).master, Some(4));
+    mirror.section(&section(vec![goes(&before[3], 2)], 12));
+    assert_eq!(entry(&mirror, 3).master, None);
+}
+
+#[test]
+fn a_group_goes_when_all_that_follow_each_other_go() {
+    let before = [peer(1, 5, 2, Some(4)), peer(2, 5, 1, Some(4)), slave(3, 5), peer(9, 4, 9, None)];
+    let goes = |mount: &Mount| fact(Role::Detach, Mount { ns_mounts: 4, ..mount.clone() });
+    let mut mirror = holding(&before);
+    mirror.section(&section(vec![goes(&before[0]), goes(&before[1])], 10));
+    assert_eq!(entry(&mirror, 3).master, Some(4));
+    // Its master goes too: the slaves have nobody.
+    let mut mirror = holding(&before);
+    mirror.section(&section(vec![goes(&before[3]), goes(&before[0]), goes(&before[1])], 10));
+    assert_eq!(entry(&mirror, 3).master, None);
+}
+
+#[test]
+fn who_leaves_a_group_as_the_last_hands_its_slaves_on() {
+    let mut mirror = holding(&[peer(1, 5, 1, Some(4)), slave(3, 5)]);
+    let left = Mount { shared: None, master: None, ..counted(1, 2) };
+    let facts = vec![SectionFact::GroupEnd { group: 5, heir: Some(4) }, fact(Role::Change, left)];
+    mirror.section(&section(facts, 10));
+    assert_eq!((entry(&mirror, 3).master, entry(&mirror, 1).shared), (Some(4), None));
+}
+
+#[test]
+fn slaves_of_a_namespace_that_ends_have_no_master() {
+    let mut mirror = having(&[3]);
+    mirror.section(&section(vec![SectionFact::Clones(clones(&[(3, 13)], 1))], 10));
+    let shared = Mount { namespace: Some(OTHER), ..peer(13, 5, 13, None) };
+    mirror.section(&section(vec![fact(Role::Change, Mount { ns_mounts: 1, ..shared })], 11));
+    mirror.section(&section(vec![fact(Role::Change, Mount { ns_mounts: 1, ..slave(3, 5) })], 12));
+    let change = NamespaceChange { namespace: OTHER, copied_from: None, mounts: 1, made_by: None };
+    mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 13));
+    assert_eq!(entry(&mirror, 3).master, None);
+}
+
+#[test]
+fn a_lost_end_of_a_group_makes_its_slaves_doubtful() {
+    let mut mirror = having(&[3]);
+    mirror.section(&section(vec![fact(Role::Change, Mount { ns_mounts: 1, ..slave(3, 5) })], 10));
+    let shared = Mount { namespace: Some(OTHER), ..peer(13, 5, 13, None) };
+    mirror.present(OTHER.inum, 10);
+    assert_eq!(mirror.due(10), [OTHER.inum]);
+    mirror.seed(11, &Mount { ns_mounts: 1, ..shared });
+    mirror.read(OTHER.inum, 10, 12);
+    mirror.lost(Some(&[OTHER]), 20);
+    assert_eq!(mirror.due(20), [OTHER.inum]);
+    mirror.seed(31, &Mount { namespace: Some(OTHER), ..counted(14, 1) });
+    mirror.read(OTHER.inum, 30, 32);
+    assert_eq!((state(&mirror, OTHER), state(&mirror, HOME)), (Some(State::Exact), Some(State::Dirty)));
+}
+
+#[test]
+fn an_audit_finds_what_differs_and_changes_nothing() {
+    let mut mirror = having(&[1, 2, 3]);
+    mirror.begin_audit(10);
+    assert_eq!((mirror.due(10), mirror.audit().is_done()), (vec![HOME.inum], false));
+    mirror.seed(21, &counted(1, 3));
+    mirror.seed(22, &Mount { shared: Some(8), ..counted(2, 3) });
+    mirror.seed(23, &Mount { flags: 0x21, ..counted(3, 3) });
+    mirror.read(HOME.inum, 20, 24);
+    assert!(mirror.audit().is_done());
+    assert_eq!((mirror.audit().compared(), mirror.audit().differing()), (3, 2));
+    let words: Vec<&str> = mirror.audit().differences().collect();
+    assert!(words[0].contains("mount 2: group: mirror 0, kernel 8"), "{words:?}");
+    assert_eq!(entry(&mirror, 2).shared, None, "nothing is healed");
+    // Attributes are told outside of sections, maybe after the reading.
+    mirror.attributes(&Mount { flags: 0x21, ..mount(3) });
+    assert_eq!((mirror.audit().differing(), entry(&mirror, 3).flags), (1, 0x21));
+    assert_eq!(mirror.reads().count(ReadReason::Asked), 1);
+}
+
+#[test]
+fn an_audit_finds_what_is_missing_on_either_side() {
+    let mut mirror = having(&[1, 2]);
+    mirror.begin_audit(10);
+    assert_eq!(mirror.due(10), [HOME.inum]);
+    mirror.seed(21, &counted(1, 2));
+    mirror.seed(22, &counted(7, 2));
+    mirror.read(HOME.inum, 20, 24);
+    let words: Vec<&str> = mirror.audit().differences().collect();
+    assert_eq!(words.len(), 2, "{words:?}");
+    assert!(words[0].contains("mount 7: the mirror has no such mount"), "{words:?}");
+    assert!(words[1].contains("mount 2: the kernel has no such mount"), "{words:?}");
+}
+
+proptest! {
+    /// However a reading, losses of single facts and changes interleave: a reading that began after the last loss leaves the kernel's table.
+    #[test]
+    fn a_reading_after_the_last_loss_is_the_table(
+        before in prop::collection::btree_set(1u32..20, 0..10),
+        changes in prop::collection::vec((1u32..20, any::<bool>()), 0..30),
+        after in prop::collection::vec((1u32..20, 0usize..30), 0..20),
+    ) {
+        let mut kernel: std::collections::BTreeSet<u32> = before;
+        // A namespace has a root.
+        kernel.insert(30);
+        let mut mirror = having(&kernel.iter().copied().collect::<Vec<_>>());
+        let mut now_ns = 10;
+        let change = |kernel: &mut std::collections::BTreeSet<u32>, mirror: &mut Mirror, id, told, now_ns| {
+            let count = u32::try_from(kernel.len()).unwrap();
+            let role = if kernel.remove(&id) { Role::Detach } else { Role::Attach };
+            if role == Role::Attach {
+                kernel.insert(id);
+            }
+            if told {
+                mirror.section(&section(vec![fact(role, counted(id, count))], now_ns));
+            }
+        };
+        for (id, told) in changes {
+            now_ns += 1;
+            change(&mut kernel, &mut mirror, id, told, now_ns);
+        }
+        mirror.lost(None, now_ns);
+        let began_ns = now_ns + 1;
+        let _ = mirror.due(u64::MAX);
+        let mut next = 0;
+        for step in 0..60 {
+            now_ns += 1;
+            for (id, _) in after.iter().filter(|(_, at)| *at == step) {
+                change(&mut kernel, &mut mirror, *id, true, now_ns);
+            }
+            if let Some(id) = kernel.range(next..).next().copied() {
+                mirror.seed(now_ns, &counted(id, u32::try_from(kernel.len()).unwrap()));
+                next = id + 1;
+            }
+        }
+        mirror.read(HOME.inum, began_ns, now_ns);
+        prop_assert_eq!(state(&mirror, HOME), Some(State::Exact));
+        prop_assert_eq!(ids(&mirror, HOME), kernel.into_iter().collect::<Vec<_>>());
+    }
+
+    /// Whatever comes, in whatever order, is borne.
+    #[test]
+    fn any_facts_are_borne(steps in prop::collection::vec((0u8..9, 1u32..6, 0u32..4, 1u32..6), 0..60)) {
+        let mut mirror = having(&[1, 2]);
+        for (step, (what, id, group, next)) in steps.into_iter().enumerate() {
+            let now_ns = 100 + step as u64;
+            let some = |group: u32| (group != 0).then_some(group);
+            let mount = Mount { master: some(next % 3), ..peer(id, group, next, None) };
+            let mount = Mount { shared: some(group), ns_mounts: 2, ..mount };
+            match what {
+                0 => mirror.section(&section(vec![fact(Role::Attach, mount)], now_ns)),
+                1 => mirror.section(&section(vec![fact(Role::Detach, mount)], now_ns)),
+                2 => mirror.section(&section(vec![fact(Role::Change, mount)], now_ns)),
+                3 => mirror.section(&section(vec![SectionFact::GroupEnd { group, heir: some(next) }], now_ns)),
+                4 => mirror.section(&section(vec![SectionFact::Clones(clones(&[(id, id + 10)], 1))], now_ns)),
+                5 => mirror.lost(None, now_ns),
+                6 => mirror.seed(now_ns, &mount),
+                7 => mirror.read(HOME.inum, now_ns - 1, now_ns),
+                _ => mirror.begin_audit(now_ns),
+            }
+            let _ = mirror.due(now_ns);
+            // The index of groups says what the tables say.
+            let mut index = Groups::default();
+            for (place, table) in &mirror.tables {
+                for (identity, entry) in &table.mounts {
+                    index.add(*place, *identity, entry);
+                }
+            }
+            prop_assert_eq!(&index, &mirror.groups);
+        }
+    }
+}
