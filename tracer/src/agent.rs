@@ -1,7 +1,11 @@
 //! Wires the rooms and shuts them down; the one place that spawns.
 
+mod asks;
+mod door;
+mod doors;
 mod error;
 mod hands;
+mod lock;
 mod policy_watch;
 mod pump;
 mod reader;
@@ -16,7 +20,12 @@ use std::{
     time::Duration,
 };
 
-pub use self::{error::AgentError, record::RecordFile, replay::replay};
+pub use self::{
+    doors::{DIRECTORY, Doors},
+    error::AgentError,
+    record::RecordFile,
+    replay::replay,
+};
 use self::{hands::Hands, pump::Beside};
 use crate::{
     cli::{EXIT_LOSS, trace::Settings},
@@ -72,6 +81,7 @@ pub fn limit(
     rings: Rings,
     watched: (PathBuf, Policy),
     kubelet_dir: PathBuf,
+    mut doors: Doors,
 ) -> Result<ExitCode, AgentError> {
     let clock = origin().clock;
     // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
@@ -85,7 +95,7 @@ pub fn limit(
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
     let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
     let engine = Engine::new(process::id(), Some(limiter)).with_mirror(Mirror::default());
-    let beside = Beside { watched: Some(watched), tables: true, ..Beside::default() };
+    let beside = Beside { watched: Some(watched), tables: true, asked: Some(doors.open()?), ..Beside::default() };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
         Effect::Emit { .. } | Effect::Read(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),

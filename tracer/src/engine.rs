@@ -5,6 +5,7 @@
 
 use crate::{
     assemble::{Assemble, Assembled},
+    control::{Answer, Question},
     decode::{DecodeError, Fact, decode},
     existing::Existing,
     host::Facts,
@@ -118,6 +119,11 @@ impl Engine {
     /// What went on so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// What it answers from what it knows; nothing is read for it.
+    pub fn answer(&self, question: Question) -> Answer {
+        self.mirror.as_ref().map(|mirror| question.answered_by(mirror)).unwrap_or_default()
     }
 
     /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.

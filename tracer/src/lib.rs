@@ -7,6 +7,7 @@ pub mod agent;
 pub mod assemble;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod correlate;
 pub mod decode;
 pub mod device;

@@ -25,6 +25,7 @@ mod guest {
     pub(crate) mod changes;
     pub(crate) mod check;
     pub(crate) mod detached;
+    pub(crate) mod doors;
     pub(crate) mod existing;
     pub(crate) mod failures;
     pub(crate) mod flags;
@@ -54,6 +55,7 @@ mod guest {
 
     // What the tests share.
     pub(crate) mod actor;
+    pub(crate) mod asking;
     pub(crate) mod btf;
     pub(crate) mod disk;
     pub(crate) mod expect;
@@ -69,9 +71,9 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, existing, failures, flags, gone, ground, groups, limits, links,
-    list, loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program, propagation,
-    recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
+    actor, burst, callers32, changes, check, detached, doors, existing, failures, flags, gone, ground, groups, limits,
+    links, list, loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program,
+    propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         matches::trials(),
         refusals::trials(),
         reloads::trials(),
+        doors::trials(),
     ];
     let trials = trial::chosen(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);

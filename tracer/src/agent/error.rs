@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use super::doors::DoorsError;
 use crate::{
     host::{cgroups::CgroupError, namespaces::NamespaceError},
     limit::apply::ApplyError,
@@ -20,6 +21,9 @@ pub enum AgentError {
     /// No thread.
     #[error("cannot start a thread that reads mount tables")]
     Thread(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start a thread that answers who asks")]
+    DoorsThread(#[source] io::Error),
     /// No processes.
     #[error("cannot look through /proc for mount namespaces")]
     Tasks(#[source] io::Error),
@@ -53,6 +57,9 @@ pub enum AgentError {
     /// A decision is no JSON.
     #[error("cannot write a decision as JSON")]
     Json(#[source] serde_json::Error),
+    /// Another agent.
+    #[error(transparent)]
+    Doors(#[from] DoorsError),
     /// The probes.
     #[error(transparent)]
     Probe(#[from] ProbeError),

@@ -1,5 +1,7 @@
 //! The one loop: takes the rings through the engine until it is time to end, and says what was lost on the way.
 
+mod asked;
+
 use std::{
     collections::VecDeque,
     future,
@@ -11,12 +13,16 @@ use std::{
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::Receiver,
     task::yield_now,
     time::sleep,
 };
 
+use self::asked::Asked;
 use super::{
-    AgentError, boot_ns,
+    AgentError,
+    asks::Ask,
+    boot_ns,
     policy_watch::PolicyWatch,
     reader::{self, Read, Reader},
     record::Record,
@@ -77,6 +83,7 @@ pub(super) fn run(
             watch,
             record: beside.record,
             reader,
+            asked: Asked::new(beside.asked),
             tables: Vec::new(),
             losses_at: None,
             said,
@@ -111,6 +118,8 @@ pub(super) struct Beside {
     pub(super) record: Option<Record>,
     /// Whether what is mounted already is read, and what the mirror asks for.
     pub(super) tables: bool,
+    /// What comes in by the doors.
+    pub(super) asked: Option<Receiver<Ask>>,
 }
 
 /// How to wait for the next records.
@@ -134,6 +143,7 @@ struct Pump<'a, A> {
     reader: Option<Reader>,
     /// What became of tables, and when: the rings may still hold records from before.
     tables: Vec<(Read, u64)>,
+    asked: Asked,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -174,6 +184,7 @@ impl<A: Act> Pump<'_, A> {
                 () = sleep(LOOK) => false,
                 () = yield_or_never(self.wait != Wait::Wake) => false,
                 read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
+                () = self.asked.next() => false,
                 new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
                 () = signals.next() => true,
                 () = &mut end => true,
@@ -193,7 +204,7 @@ impl<A: Act> Pump<'_, A> {
             }
             let due = deadline.is_some_and(|at| at <= boot_ns());
             let flow = if due { self.step(Input::Deadline(self.read_until_ns))? } else { Flow::On };
-            if flow == Flow::End || self.drain()? == Flow::End {
+            if flow == Flow::End || self.drain()? == Flow::End || self.answer_asked()? == Flow::End {
                 return Ok(self.engine.counts());
             }
             if over {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use crate::{
-    agent::{self, AgentError, CGROUP_ROOT},
+    agent::{self, AgentError, CGROUP_ROOT, DIRECTORY, Doors},
     host::node::{self, Verdict},
     limit::policy_file,
     output::say::{chain, note},
@@ -41,8 +41,11 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
+    let doors = Doors::make(DIRECTORY.as_ref())?;
     match super::probes::attach(args.probes, &[Needed::Limiter, Needed::Mirror, Needed::Existing]) {
-        Ok((probes, rings)) => agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone()),
+        Ok((probes, rings)) => {
+            agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone(), doors)
+        }
         Err(status) => Ok(status),
     }
 }

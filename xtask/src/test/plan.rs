@@ -27,7 +27,7 @@ const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespa
      gone,groups,pivots,superblocks,list,existing";
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
-const LIMITER: &str = "policies,limits,matches,refusals,reloads";
+const LIMITER: &str = "policies,limits,matches,refusals,reloads,doors";
 /// Forms, losses and bursts, and the limiter's writes: once, on the newest kernel that gates.
 const REST: &str = "names,terminal,secrets,flags,recordings,order,burst,loss,limits";
 

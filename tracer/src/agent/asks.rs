@@ -1,0 +1,51 @@
+//! The way from the doors to the one loop: what is asked, each with where the answer goes. Nothing is shared.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{
+        mpsc::{Receiver, Sender, channel},
+        oneshot,
+    },
+    time::timeout,
+};
+
+use crate::control::{Answer, Question};
+
+/// What waits for the loop at most; who asks then waits too.
+const WAITING: usize = 32;
+/// How long an answer may take: an audit reads every table of the node.
+const ANSWER: Duration = Duration::from_mins(10);
+
+/// Something that a door asks the loop.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// A client of the socket asks.
+    Question(Question, oneshot::Sender<Answer>),
+}
+
+/// The doors' end of the way.
+#[derive(Clone, Debug)]
+pub(super) struct Asks(Sender<Ask>);
+
+/// Both ends of the way.
+pub(super) fn way() -> (Asks, Receiver<Ask>) {
+    let (asks, asked) = channel(WAITING);
+    (Asks(asks), asked)
+}
+
+impl Asks {
+    /// What the loop answers; `None` when it has ended, or has not answered in time.
+    pub(super) async fn question(&self, question: Question) -> Option<Answer> {
+        self.ask(ANSWER, |reply| Ask::Question(question, reply)).await
+    }
+
+    async fn ask<T>(&self, within: Duration, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.0.send(ask(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(within, asked).await.ok().flatten()
+    }
+}

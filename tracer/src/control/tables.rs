@@ -1,0 +1,67 @@
+//! PURE: the mirror's tables and counts as answers.
+
+use super::{Answer, Attributes, End, Id, MAX_DIFFERENCES, MountRow, Question, Reads, States, Table};
+use crate::{
+    mirror::{self, Entry, Mirror, ReadReason},
+    operation::Namespace,
+};
+
+impl Question {
+    /// What the mirror answers; for an audit what it found so far.
+    pub fn answered_by(self, mirror: &Mirror) -> Answer {
+        let tables = match self {
+            Self::Tables => tables(mirror),
+            Self::Audit => Vec::new(),
+        };
+        Answer { tables, end: end(mirror) }
+    }
+}
+
+/// In the order of their ids.
+fn tables(mirror: &Mirror) -> Vec<Table> {
+    let mut tables: Vec<Table> = mirror.tables().map(|(namespace, table)| row(namespace, table)).collect();
+    tables.sort_unstable_by_key(|table| (table.mntns_id, table.mntns));
+    tables
+}
+
+fn row(namespace: Namespace, table: &mirror::Table) -> Table {
+    let mut mounts: Vec<MountRow> = table.mounts.values().map(mount_row).collect();
+    mounts.sort_unstable_by_key(|mount| mount.mount_id);
+    Table { mntns: namespace.inum, mntns_id: Id(namespace.id), state: table.state.name(), mounts }
+}
+
+fn mount_row(entry: &Entry) -> MountRow {
+    MountRow {
+        mount_id: entry.id,
+        mount_id_unique: entry.id_unique.map(Id),
+        parent_id: entry.parent_id,
+        dev: entry.dev,
+        mountpoint: Id(entry.mountpoint),
+        root: Id(entry.root),
+        superblock: Id(entry.superblock),
+        attributes: Attributes(entry.flags),
+        unbindable: entry.unbindable,
+        group: entry.shared,
+        master: entry.master,
+    }
+}
+
+fn end(mirror: &Mirror) -> End {
+    let count = |number: usize| number as u64;
+    let (sizes, audit) = (mirror.sizes(), mirror.audit());
+    let read = |reason| mirror.reads().count(reason);
+    End {
+        tables: States { exact: count(sizes.exact), dirty: count(sizes.dirty), unread: count(sizes.unread) },
+        sections: mirror.sections(),
+        reads: Reads {
+            start: read(ReadReason::Start),
+            met: read(ReadReason::Met),
+            lost: read(ReadReason::Lost),
+            count: read(ReadReason::Count),
+            attributes: read(ReadReason::Attributes),
+            asked: read(ReadReason::Asked),
+        },
+        audited: audit.compared(),
+        differences: audit.differences().take(MAX_DIFFERENCES).map(str::to_owned).collect(),
+    }
+}
