@@ -36,6 +36,7 @@ mod guest {
     pub(crate) mod list;
     pub(crate) mod loss;
     pub(crate) mod matches;
+    pub(crate) mod mirror;
     pub(crate) mod missing;
     pub(crate) mod moves;
     pub(crate) mod names;
@@ -72,13 +73,16 @@ mod guest {
 
 use guest::{
     actor, burst, callers32, changes, check, detached, doors, existing, failures, flags, gone, ground, groups, limits,
-    links, list, loss, matches, missing, moves, names, namespaces, operations, order, pivots, policies, program,
-    propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
+    links, list, loss, matches, mirror, missing, moves, names, namespaces, operations, order, pivots, policies,
+    program, propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
     if actor::is_actor() {
         return actor::serve();
+    }
+    if mirror::worker::is_worker() {
+        return mirror::worker::serve();
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         list::trials(),
         flags::trials(),
         existing::trials(),
+        mirror::trials(),
         recordings::trials(),
         order::trials(),
         burst::trials(),

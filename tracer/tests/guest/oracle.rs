@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
     pub(crate) id: u64,
+    /// Whose child it is; its own id when it is the first of its namespace.
+    pub(crate) parent: u64,
     pub(crate) dev: String,
     pub(crate) path: Vec<u8>,
     pub(crate) fstype: String,
@@ -94,6 +96,7 @@ fn parse_line(line: &[u8]) -> Result<Mount> {
     let tags = &fields[6..dash];
     Ok(Mount {
         id: text(fields[0])?.parse().context("the mount's id is no number")?,
+        parent: text(fields[1])?.parse().context("the parent's id is no number")?,
         dev: text(fields[2])?.to_owned(),
         path: unescape(fields[4])?,
         fstype: text(fields[dash + 1])?.to_owned(),

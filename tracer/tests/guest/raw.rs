@@ -11,13 +11,18 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
+const IOCTL: u64 = 16;
 const MOUNT: u64 = 165;
 const UMOUNT2: u64 = 166;
 const BPF: u64 = 321;
 const CLONE: u64 = 56;
 const CLONE3: u64 = 435;
 const MOUNT_SETATTR: u64 = 442;
+const STATMOUNT: u64 = 457;
+const LISTMOUNT: u64 = 458;
 const OPEN_TREE_ATTR: u64 = 467;
+/// `NS_GET_MNTNS_ID` of `linux/nsfs.h`.
+const GET_MNTNS_ID: u64 = 0x8008_b705;
 /// The numbers of the i386 table.
 const MOUNT_32: u32 = 21;
 const OLD_UMOUNT_32: u32 = 22;
@@ -29,6 +34,21 @@ const ARENA: usize = 64 * 1024;
 /// `BPF_OBJ_GET_INFO_BY_FD` and `BPF_LINK_GET_FD_BY_ID` of `linux/bpf.h`.
 const INFO_BY_FD: u64 = 15;
 const LINK_BY_ID: u64 = 30;
+
+/// `struct mnt_id_req` of `linux/mount.h`, with the namespace (6.11 and newer).
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    param: u64,
+    namespace: u64,
+}
+
+/// `struct statmount` up to its strings, and room for them.
+const STATMOUNT_ROOM: usize = 8192;
+/// How many ids one `listmount(2)` gives at most.
+const LISTMOUNT_IDS: usize = 512;
 
 /// An address at which no process has memory.
 pub(crate) const NOWHERE: u64 = 8;
@@ -76,6 +96,36 @@ pub(crate) fn open_tree_attr(path: &CStr, flags: u64, attr: &MountAttr) -> Resul
     check(fd)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) })
+}
+
+/// `statmount(2)`: `struct statmount` with its strings, of a mount by its unique id, in a namespace by its 64-bit id.
+pub(crate) fn statmount(namespace: u64, mount: u64, mask: u64) -> Result<Vec<u8>, Errno> {
+    let request = MountRequest { size: 32, spare: 0, mount, param: mask, namespace };
+    let mut answer = vec![0; STATMOUNT_ROOM];
+    let room = [answer.as_mut_ptr() as u64, answer.len() as u64];
+    // SAFETY: statmount(2) reads the request and writes at most the whole of `answer`; both live as long as the call.
+    check(unsafe { call(STATMOUNT, [std::ptr::from_ref(&request) as u64, room[0], room[1], 0, 0]) })?;
+    Ok(answer)
+}
+
+/// `listmount(2)`: the unique ids of mounts below one, from the one behind `after` on; none when there are no more.
+pub(crate) fn listmount(namespace: u64, below: u64, after: u64) -> Result<Vec<u64>, Errno> {
+    let request = MountRequest { size: 32, spare: 0, mount: below, param: after, namespace };
+    let mut ids = vec![0; LISTMOUNT_IDS];
+    let room = [ids.as_mut_ptr() as u64, ids.len() as u64];
+    // SAFETY: listmount(2) reads the request and writes at most the whole of `ids`; both live as long as the call.
+    let count = unsafe { call(LISTMOUNT, [std::ptr::from_ref(&request) as u64, room[0], room[1], 0, 0]) };
+    check(count)?;
+    ids.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(ids)
+}
+
+/// The 64-bit id of the mount namespace that a descriptor refers to (6.11 and newer).
+pub(crate) fn namespace_id(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut id = 0;
+    // SAFETY: this ioctl writes eight bytes to `id`, which lives as long as the call.
+    check(unsafe { call(IOCTL, [number(namespace), GET_MNTNS_ID, std::ptr::from_mut(&mut id) as u64, 0, 0]) })?;
+    Ok(id)
 }
 
 fn number(descriptor: BorrowedFd<'_>) -> u64 {

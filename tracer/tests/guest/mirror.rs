@@ -1,0 +1,255 @@
+//! The agent's mirror equals the kernel's mount tables after any sequence of operations: random ones from several processes
+//! at once, compared under load by the agent's own audit, and at rest with what the kernel tells.
+//!
+//! `MIRROR_OPERATIONS`, `MIRROR_NAMESPACES` and `MIRROR_SEED` say how much and which; `cargo xtask mirror-diff` sets them.
+
+mod compare;
+mod kernel_tables;
+mod made_up;
+mod perform;
+mod reduce;
+mod run;
+mod socket;
+pub(crate) mod worker;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+
+use super::kernel;
+use super::node::Agent;
+use super::trial::trial;
+use run::{Bounded, Mirror, Order, Outcome, run};
+use socket::{End, Socket};
+use workload::{Step, Workload};
+
+/// So many operations in fresh namespaces, so that a difference can be looked for in a short sequence.
+const ROUND: usize = 1000;
+/// Runs that may be spent on a shorter sequence. An agent's start takes ten seconds under emulation.
+const RUNS: usize = 20;
+/// Differences that are printed.
+const PRINTED: usize = 20;
+/// Of the operations, as many per cent must succeed: else the workload tests little.
+const SUCCEED: usize = 40;
+/// The hook without which changes of the propagation are not seen.
+const LEFT_OUT: &str = "change_mnt_propagation";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = made_up::trials();
+    trials.extend([
+        trial("mirror::the_kernels_witnesses_agree", the_kernels_witnesses_agree),
+        trial("mirror::equals_the_kernel", equals_the_kernel),
+        trial("mirror::differs_without_a_hook", differs_without_a_hook),
+    ]);
+    trials
+}
+
+/// What a run is asked to do.
+struct Parameters {
+    operations: usize,
+    namespaces: usize,
+    seed: u64,
+}
+
+impl Parameters {
+    /// What the environment asks for; two rounds if it says nothing.
+    fn given() -> Result<Self> {
+        Ok(Self {
+            operations: given("MIRROR_OPERATIONS", 2 * ROUND)?,
+            namespaces: given("MIRROR_NAMESPACES", 8)?,
+            seed: given("MIRROR_SEED", 1)?,
+        })
+    }
+
+    /// One workload for each round.
+    fn workloads(&self) -> impl Iterator<Item = Workload> {
+        (0..self.operations.div_ceil(ROUND)).map(|round| {
+            let operations = ROUND.min(self.operations - round * ROUND);
+            // Rounds of neighbouring seeds must not be the same ones.
+            let seed = self.seed.wrapping_mul(1 << 20).wrapping_add(round as u64);
+            Workload::random(seed, self.namespaces, operations)
+        })
+    }
+}
+
+fn given<T: FromStr>(name: &str, default: T) -> Result<T> {
+    let Ok(text) = std::env::var(name) else { return Ok(default) };
+    text.parse().ok().with_context(|| format!("{name}={text} is no number"))
+}
+
+/// The agent, and how many namespaces it found.
+struct Watched {
+    agent: Agent,
+    mirror: Mirror,
+    found: usize,
+}
+
+impl Watched {
+    fn start(flags: &[&str]) -> Result<Self> {
+        let found = kernel_tables::namespaces()?.len();
+        let agent = Agent::start_with("observe", &[], flags)?;
+        Ok(Self { agent, mirror: Mirror::Agent(Socket::connect()?), found })
+    }
+
+    /// What it says of itself in the end, and what it has lost.
+    fn stop(mut self) -> Result<(End, u64)> {
+        let Mirror::Agent(socket) = &mut self.mirror else { bail!("the mirror is the agent's") };
+        let (_, end) = socket.tables()?;
+        let finished = self.agent.program.terminate()?;
+        ensure!(finished.status.success(), "the agent ended with {}: {:#?}", finished.status, finished.errors);
+        let lost = finished.stat("dropped")? + finished.stat("records_lost")?;
+        Ok((end, lost))
+    }
+}
+
+/// All rounds together.
+#[derive(Default)]
+struct Sum {
+    operations: usize,
+    succeeded: usize,
+    namespaces: usize,
+    compared: u64,
+    differences: Vec<String>,
+    kinds: BTreeMap<String, (usize, usize)>,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: &Outcome) {
+        self.operations += outcome.succeeded + outcome.failed;
+        self.succeeded += outcome.succeeded;
+        self.namespaces = self.namespaces.max(outcome.namespaces);
+        self.compared += outcome.compared;
+        self.differences.extend(outcome.differences.iter().cloned());
+        for (kind, (succeeded, tried)) in &outcome.kinds {
+            let sum = self.kinds.entry(kind.clone()).or_default();
+            (sum.0, sum.1) = (sum.0 + succeeded, sum.1 + tried);
+        }
+    }
+
+    /// An error if the workload tests little.
+    fn expect_success(&self) -> Result<()> {
+        let kinds: Vec<String> =
+            self.kinds.iter().map(|(kind, (succeeded, tried))| format!("{kind} {succeeded}/{tried}")).collect();
+        eprintln!("{} of {} operations succeeded: {}", self.succeeded, self.operations, kinds.join(", "));
+        ensure!(self.succeeded * 100 >= self.operations * SUCCEED, "too few operations succeeded");
+        Ok(())
+    }
+}
+
+fn equals_the_kernel() -> Result<()> {
+    let parameters = Parameters::given()?;
+    let _bounded = Bounded::set()?;
+    let mut watched = Watched::start(&[])?;
+    let mut sum = Sum::default();
+    let mut differing = None;
+    for workload in parameters.workloads() {
+        let outcome = run(&mut watched.mirror, &workload, Order::AtOnce)?;
+        sum.add(&outcome);
+        if !outcome.differences.is_empty() {
+            differing = Some(workload);
+            break;
+        }
+    }
+    let found = watched.found;
+    let (end, lost) = watched.stop()?;
+    sum.compared += end.audited;
+    sum.differences.extend(end.differences.iter().map(|difference| format!("audit: {difference}")));
+    // With the standard output's other lines, so that whoever reads those finds it.
+    println!("{}", closing_line(&sum, &end, lost)?);
+    eprintln!("reads by reason: {:?}, {found} namespaces when it began", end.reads);
+    print_differences(&sum.differences);
+    if let Some(workload) = differing {
+        reduce(&parameters, &workload)?;
+    }
+    ensure!(sum.differences.is_empty(), "{} differences, seed {}", sum.differences.len(), parameters.seed);
+    ensure!(end.audited > 0, "the audit compared nothing");
+    expect_reads(&end, found, lost)?;
+    sum.expect_success()
+}
+
+fn closing_line(sum: &Sum, end: &End, lost: u64) -> Result<String> {
+    let release = kernel::read("/proc/sys/kernel/osrelease")?;
+    let (operations, namespaces, compared) = (sum.operations, sum.namespaces, sum.compared);
+    Ok(format!(
+        "mirror-diff: kernel={} operations={operations} namespaces={namespaces} compared={compared} differences={} \
+         lost={lost} reads={}",
+        release.trim(),
+        sum.differences.len(),
+        end.reads_unasked(),
+    ))
+}
+
+fn print_differences(differences: &[String]) {
+    for difference in differences.iter().take(PRINTED) {
+        eprintln!("{difference}");
+    }
+    if differences.len() > PRINTED {
+        eprintln!("and {} more", differences.len() - PRINTED);
+    }
+}
+
+/// Each namespace that was there is read once, and nothing is read again but for a loss.
+fn expect_reads(end: &End, found: usize, lost: u64) -> Result<()> {
+    let for_losses = if lost > 0 { end.reads.get("lost").copied().unwrap_or(0) } else { 0 };
+    let most = found as u64 + for_losses;
+    ensure!(end.reads_unasked() <= most, "tables were read {:?}, but at most {most} are accounted for", end.reads);
+    Ok(())
+}
+
+/// Prints the shortest sequence that shows a difference when it is run serially.
+fn reduce(parameters: &Parameters, workload: &Workload) -> Result<()> {
+    let mut watched: Option<Watched> = None;
+    let mut fails = |steps: &[Step]| -> Result<bool> {
+        let mut with = watched.take().map_or_else(|| Watched::start(&[]), Ok)?;
+        let outcome = run(&mut with.mirror, &workload.with_steps(steps.to_vec()), Order::Serial)?;
+        let differs = !outcome.differences.is_empty();
+        eprintln!("{} operations: {} differences", steps.len(), outcome.differences.len());
+        // A mirror that was wrong once stays so: the next run gets a new one.
+        watched = (!differs).then_some(with);
+        Ok(differs)
+    };
+    let found = reduce::shortest(&workload.steps, RUNS, &mut fails)?;
+    match found {
+        None => eprintln!("seed {}: run serially, the round does not show it", parameters.seed),
+        Some(steps) => {
+            eprintln!(
+                "seed {}: the shortest sequence found, run serially, has {} operations:",
+                parameters.seed,
+                steps.len()
+            );
+            for step in workload.setup.iter().chain(&steps) {
+                eprintln!("    {step}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The twin: with a hook left out, and nothing healed, the same comparison shows it.
+fn differs_without_a_hook() -> Result<()> {
+    let _bounded = Bounded::set()?;
+    let mut watched = Watched::start(&["--without", LEFT_OUT])?;
+    let outcome = run(&mut watched.mirror, &Workload::random(7, 4, 300), Order::AtOnce)?;
+    let wrong =
+        outcome.differences.iter().filter(|difference| difference.contains("group") || difference.contains("master"));
+    eprintln!("without {LEFT_OUT}: {} differences, {} of groups", outcome.differences.len(), wrong.clone().count());
+    ensure!(wrong.count() > 0, "without {LEFT_OUT} the mirror still equals the kernel: {:?}", outcome.differences);
+    watched.stop().map(drop)
+}
+
+/// Of the oracle itself: after the same workload, `statmount(2)` and mountinfo tell the same.
+fn the_kernels_witnesses_agree() -> Result<()> {
+    if !kernel::is_at_least(6, 12)? {
+        return Ok(());
+    }
+    let _bounded = Bounded::set()?;
+    let mut sum = Sum::default();
+    sum.add(&run(&mut Mirror::Statmount, &Workload::random(3, 6, 400), Order::AtOnce)?);
+    print_differences(&sum.differences);
+    ensure!(sum.differences.is_empty(), "the kernel's two witnesses differ {} times", sum.differences.len());
+    ensure!(sum.compared > 0, "nothing was compared");
+    sum.expect_success()
+}

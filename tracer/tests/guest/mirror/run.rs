@@ -1,0 +1,215 @@
+//! One run of a workload: fresh processes, namespaces and directories, the operations, and at rest the comparison.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+
+use super::super::ground::{self, Mounted};
+use super::super::oracle;
+use super::compare::Comparison;
+use super::kernel_tables;
+use super::perform;
+use super::socket::{End, HeldTable, Socket};
+use super::worker::{Crew, Done};
+use super::workload::Workload;
+
+/// As many mounts a namespace may have, so that recursive binds in peers do not grow without end.
+const MOST_MOUNTS: u32 = 200;
+const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
+/// How long the agent may take to read what happened before the rest. Far above what is seen.
+const DIGESTED: Duration = Duration::from_mins(1);
+/// How long it may then take until no table is in doubt.
+const EXACT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How the operations of a workload follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Those of different processes at once.
+    AtOnce,
+    /// One after the other.
+    Serial,
+}
+
+/// Whose word is compared with mountinfo.
+pub(crate) enum Mirror {
+    /// The agent's.
+    Agent(Socket),
+    /// `statmount(2)`'s: a trial of the kernel's two witnesses, which need no agent.
+    Statmount,
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) succeeded: usize,
+    pub(crate) failed: usize,
+    /// Namespaces at rest, each of a worker.
+    pub(crate) namespaces: usize,
+    /// Mounts.
+    pub(crate) compared: u64,
+    pub(crate) differences: Vec<String>,
+    /// For each kind of operation: how many succeeded, and how many were tried.
+    pub(crate) kinds: BTreeMap<String, (usize, usize)>,
+}
+
+/// `fs.mount-max`, as long as this lives.
+pub(crate) struct Bounded(String);
+
+impl Bounded {
+    pub(crate) fn set() -> Result<Self> {
+        let before = fs::read_to_string(MOUNT_MAX).with_context(|| format!("cannot read {MOUNT_MAX}"))?;
+        fs::write(MOUNT_MAX, MOST_MOUNTS.to_string()).with_context(|| format!("cannot write {MOUNT_MAX}"))?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        let _ = fs::write(MOUNT_MAX, &self.0);
+    }
+}
+
+/// A tree of directories on a shared tmpfs, gone with all that is mounted in it.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn new() -> Result<Self> {
+        let tree = Self(ground::directory("mirror")?);
+        perform::mount_tmpfs(&tree.0).with_context(|| format!("cannot mount {}", tree.0.display()))?;
+        ground::change(&tree.0, MountPropagationFlags::SHARED)?;
+        Ok(tree)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        while rustix::mount::unmount(&self.0, UnmountFlags::DETACH).is_ok() {}
+    }
+}
+
+/// Runs it, and compares at rest.
+pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Result<Outcome> {
+    let tree = Tree::new()?;
+    let mut crew = Crew::start(workload.workers, &tree.0)?;
+    let setup = crew.serially(&workload.setup)?;
+    let unmade = setup.iter().find(|(_, errno)| *errno != 0);
+    ensure!(unmade.is_none(), "a namespace could not be set up: {unmade:?}");
+    let done = match (order, &mut *mirror) {
+        (Order::Serial, _) => crew.serially(&workload.steps)?,
+        (Order::AtOnce, Mirror::Agent(socket)) => crew.at_once(&workload.steps, || socket.audit().map(drop))?,
+        (Order::AtOnce, Mirror::Statmount) => crew.at_once(&workload.steps, || Ok(()))?,
+    };
+    let mut outcome = counted(&done);
+    let comparison = match mirror {
+        Mirror::Agent(socket) => compare_at_rest(socket, &crew)?,
+        Mirror::Statmount => compare_with_statmount(&crew)?,
+    };
+    outcome.namespaces = namespaces_of(&crew)?.len();
+    outcome.compared = comparison.mounts;
+    outcome.differences = comparison.differences;
+    Ok(outcome)
+}
+
+fn counted(done: &[Done<'_>]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (step, errno) in done {
+        let kind = outcome.kinds.entry(step.words[0].clone()).or_default();
+        kind.1 += 1;
+        if *errno == 0 {
+            kind.0 += 1;
+            outcome.succeeded += 1;
+        } else {
+            outcome.failed += 1;
+        }
+    }
+    outcome
+}
+
+/// The workers' namespaces: the inode, and a process in it whose root is the namespace's.
+fn namespaces_of(crew: &Crew) -> Result<BTreeMap<u64, u32>> {
+    crew.pids().into_iter().map(|pid| Ok((oracle::namespace(pid)?, pid))).collect()
+}
+
+/// All namespaces of the machine, the workers' by the workers themselves.
+fn namespaces(crew: &Crew) -> Result<BTreeMap<u64, u32>> {
+    let mut all = kernel_tables::namespaces()?;
+    all.extend(namespaces_of(crew)?);
+    Ok(all)
+}
+
+/// Compares every namespace's table as the agent has it with the kernel's.
+fn compare_at_rest(socket: &mut Socket, crew: &Crew) -> Result<Comparison> {
+    let sentinel = ground::sentinel()?;
+    let mounted = Mounted::tmpfs(&sentinel)?;
+    let mark = oracle::own_mount_at(&sentinel)?.id;
+    let own = oracle::own_namespace()?;
+    let namespaces = namespaces(crew)?;
+    let mut held =
+        digested(socket, |held| held.get(&own).is_some_and(|table| table.mounts.iter().any(|mount| mount.id == mark)))?;
+    let deadline = Instant::now() + EXACT;
+    while !is_settled(&held, &namespaces) && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+        held = socket.tables()?.0;
+    }
+    let comparison = compare(&held, &namespaces)?;
+    mounted.unmount()?;
+    Ok(comparison)
+}
+
+/// The agent's tables as soon as it has seen the sentinel and nothing more comes.
+fn digested(
+    socket: &mut Socket,
+    has_sentinel: impl Fn(&BTreeMap<u64, HeldTable>) -> bool,
+) -> Result<BTreeMap<u64, HeldTable>> {
+    let deadline = Instant::now() + DIGESTED;
+    let mut before: Option<End> = None;
+    loop {
+        let (held, end) = socket.tables()?;
+        let still = before.is_some_and(|before| before.sections == end.sections);
+        if still && (has_sentinel(&held) || Instant::now() > deadline) {
+            return Ok(held);
+        }
+        ensure!(Instant::now() < deadline + DIGESTED, "the agent does not come to rest: {end:?}");
+        before = Some(end);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether exactly the namespaces that live are there, and none is in doubt.
+fn is_settled(held: &BTreeMap<u64, HeldTable>, namespaces: &BTreeMap<u64, u32>) -> bool {
+    held.keys().eq(namespaces.keys()) && held.values().all(|table| table.state == "exact")
+}
+
+fn compare(held: &BTreeMap<u64, HeldTable>, namespaces: &BTreeMap<u64, u32>) -> Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for (inode, pid) in namespaces {
+        let kernel = kernel_tables::read(*pid)?;
+        ensure!(kernel.mntns == *inode, "process {pid} left its namespace");
+        match held.get(inode) {
+            Some(held) => comparison.add(held, &kernel),
+            None => comparison.differences.push(format!("mntns {inode}: only the kernel has it")),
+        }
+    }
+    let dead = held.keys().filter(|inode| !namespaces.contains_key(inode));
+    comparison.differences.extend(dead.map(|inode| format!("mntns {inode}: only the mirror has it")));
+    Ok(comparison)
+}
+
+/// The same with the kernel's other witness in the place of the agent.
+fn compare_with_statmount(crew: &Crew) -> Result<Comparison> {
+    let mut comparison = Comparison::default();
+    for pid in namespaces(crew)?.into_values() {
+        let mut kernel = kernel_tables::by_mountinfo(pid)?;
+        // Of where a mount is mounted statmount tells a path alone.
+        kernel.mounts.values_mut().for_each(|mount| mount.point = None);
+        let held = HeldTable::of_statmount(kernel.mntns, kernel_tables::by_statmount(pid)?);
+        comparison.add(&held, &kernel);
+    }
+    Ok(comparison)
+}

@@ -1,0 +1,136 @@
+//! What the mirror holds, asked of the agent by its socket: one JSON object a line, both ways.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::kernel_tables::KernelMount;
+
+const SOCKET: &str = "/run/mount-tracer/agent.sock";
+/// An audit under load, on an emulated processor, reads the tables of all namespaces.
+const ANSWER: Duration = Duration::from_mins(3);
+
+/// A mount as the mirror has it. The identities say which are the same kernel object, nothing else.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Held {
+    #[serde(rename = "mount_id")]
+    pub(crate) id: u64,
+    #[serde(rename = "mount_id_unique")]
+    pub(crate) unique: Option<String>,
+    #[serde(rename = "parent_id")]
+    pub(crate) parent: u64,
+    pub(crate) dev: String,
+    #[serde(rename = "mountpoint")]
+    pub(crate) point: String,
+    pub(crate) root: String,
+    pub(crate) superblock: String,
+    pub(crate) attributes: BTreeSet<String>,
+    pub(crate) unbindable: bool,
+    pub(crate) group: Option<u64>,
+    pub(crate) master: Option<u64>,
+}
+
+/// A namespace's table as the mirror has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct HeldTable {
+    pub(crate) mntns: u64,
+    pub(crate) state: String,
+    pub(crate) mounts: Vec<Held>,
+}
+
+/// The line that ends an answer.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct End {
+    pub(crate) sections: u64,
+    /// Tables read, by reason.
+    pub(crate) reads: BTreeMap<String, u64>,
+    pub(crate) audited: u64,
+    pub(crate) differences: Vec<String>,
+}
+
+impl End {
+    /// Tables read for any reason but that somebody asked for an audit.
+    pub(crate) fn reads_unasked(&self) -> u64 {
+        self.reads.iter().filter(|(reason, _)| *reason != "asked").map(|(_, tables)| tables).sum()
+    }
+}
+
+/// A conversation with the agent.
+pub(crate) struct Socket {
+    questions: UnixStream,
+    answers: BufReader<UnixStream>,
+}
+
+impl Socket {
+    /// The running agent's.
+    pub(crate) fn connect() -> Result<Self> {
+        let questions = UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))?;
+        questions.set_read_timeout(Some(ANSWER))?;
+        let answers = BufReader::new(questions.try_clone()?);
+        Ok(Self { questions, answers })
+    }
+
+    /// All tables, by the inode of their namespace.
+    pub(crate) fn tables(&mut self) -> Result<(BTreeMap<u64, HeldTable>, End)> {
+        let (lines, end) = self.ask("tables")?;
+        let mut tables = BTreeMap::new();
+        for line in lines {
+            let table = HeldTable::deserialize(&line).with_context(|| format!("a table in another form: {line}"))?;
+            let inode = table.mntns;
+            ensure!(tables.insert(inode, table).is_none(), "two living namespaces are number {inode}");
+        }
+        Ok((tables, end))
+    }
+
+    /// Compares the mirror with a reading of all tables, at that reading's place among the events.
+    pub(crate) fn audit(&mut self) -> Result<End> {
+        let (lines, end) = self.ask("audit")?;
+        ensure!(lines.is_empty(), "an audit gave more than its end: {lines:?}");
+        Ok(end)
+    }
+
+    fn ask(&mut self, query: &str) -> Result<(Vec<Value>, End)> {
+        writeln!(self.questions, "{}", serde_json::json!({"version": 1, "query": query}))
+            .with_context(|| format!("cannot ask for {query}"))?;
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = self.answers.read_line(&mut line).with_context(|| format!("no answer to {query}"))?;
+            ensure!(read > 0, "the agent ended before it had answered {query}");
+            let value: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
+            if let Some(error) = value.get("error") {
+                bail!("asked for {query} the agent says {error}");
+            }
+            if value.get("end").and_then(Value::as_bool) == Some(true) {
+                let end = End::deserialize(&value).with_context(|| format!("an end in another form: {value}"))?;
+                return Ok((lines, end));
+            }
+            lines.push(value);
+        }
+    }
+}
+
+impl HeldTable {
+    /// What `statmount(2)` tells, in the agent's form. An identity is the place's text.
+    pub(crate) fn of_statmount(mntns: u64, told: BTreeMap<u64, KernelMount>) -> Self {
+        let mounts = told.into_iter().map(|(id, told)| Held {
+            id,
+            unique: told.unique.map(|unique| unique.to_string()),
+            parent: told.parent,
+            point: String::new(),
+            root: format!("{:?}", told.root),
+            superblock: told.dev.clone(),
+            dev: told.dev,
+            attributes: told.attributes,
+            unbindable: told.unbindable,
+            group: told.group,
+            master: told.master,
+        });
+        Self { mntns, state: "exact".to_owned(), mounts: mounts.collect() }
+    }
+}

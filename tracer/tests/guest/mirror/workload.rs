@@ -1,0 +1,266 @@
+//! Random operations on mounts as data: which process does what, as one line of text each, so that a sequence can be sent,
+//! printed, replayed and cut down. Nothing here acts.
+//!
+//! All paths are below one tree whose directories have the same few names on each level: what is mounted where is not
+//! modelled, so some operations meet a mount and some do not.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result};
+
+/// The names of the directories on each level of the tree.
+pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// `sys/mount.h`: what a bind's remount may set, beside the times of access.
+const REMOUNT_BITS: [u64; 6] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 8, 1 << 11];
+/// `MS_NOATIME`, `MS_RELATIME`, `MS_STRICTATIME`, and none of them.
+const REMOUNT_TIMES: [u64; 4] = [1 << 10, 1 << 21, 1 << 24, 0];
+/// `MOUNT_ATTR_*` of `linux/mount.h`, beside the times of access.
+const ATTRIBUTE_BITS: [u64; 6] = [1, 1 << 1, 1 << 2, 1 << 3, 0x80, 0x20_0000];
+/// `MOUNT_ATTR_RELATIME`, `MOUNT_ATTR_NOATIME`, `MOUNT_ATTR_STRICTATIME`.
+const ATTRIBUTE_TIMES: [u64; 3] = [0, 0x10, 0x20];
+/// `MOUNT_ATTR__ATIME`: who sets one of the times has to clear them all.
+const ATTRIBUTE_TIME_MASK: u64 = 0x70;
+/// At most so many operations a process makes in the namespace of another one.
+const LONGEST_VISIT: u64 = 8;
+
+/// One operation of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) worker: usize,
+    /// The operation's name and its arguments; `worker.rs` knows them.
+    pub(crate) words: Vec<String>,
+}
+
+impl Step {
+    fn new(worker: usize, text: &str) -> Self {
+        Self { worker, words: text.split(' ').map(str::to_owned).collect() }
+    }
+
+    /// The operation alone, without who makes it.
+    pub(crate) fn operation(&self) -> String {
+        self.words.join(" ")
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.worker, self.operation())
+    }
+}
+
+impl FromStr for Step {
+    type Err = anyhow::Error;
+
+    fn from_str(line: &str) -> Result<Self> {
+        let (worker, operation) = line.split_once(' ').with_context(|| format!("no operation in {line:?}"))?;
+        let worker = worker.parse().with_context(|| format!("{line:?} does not begin with a number"))?;
+        Ok(Self::new(worker, operation))
+    }
+}
+
+/// What a run does: how each process comes to its namespace, one after the other, and then all operations, those of
+/// different processes at once or, in this order, one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) workers: usize,
+    pub(crate) setup: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Workload {
+    /// The workload of this seed: always the same.
+    pub(crate) fn random(seed: u64, workers: usize, operations: usize) -> Self {
+        let mut generator = Generator { random: Random::new(seed), away: vec![0; workers] };
+        let setup = (0..workers).flat_map(|worker| generator.setup(worker)).collect();
+        let mut steps: Vec<Step> = (0..operations).map(|number| generator.step(number % workers)).collect();
+        steps.extend(generator.home());
+        Self { workers, setup, steps }
+    }
+
+    /// The same processes with other operations.
+    pub(crate) fn with_steps(&self, steps: Vec<Step>) -> Self {
+        Self { steps, ..self.clone() }
+    }
+}
+
+/// Marsaglia's xorshift with a multiplier: enough to choose, and the same everywhere.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        // Neighbouring seeds must not begin alike, and the state must never be 0.
+        let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            random.next();
+        }
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 16) % end
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+
+    fn of<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let index = self.below(from.len() as u64);
+        &from[usize::try_from(index).unwrap_or(0)]
+    }
+
+    fn bits(&mut self, from: &[u64]) -> u64 {
+        from.iter().filter(|_| self.one_in(3)).fold(0, |bits, bit| bits | bit)
+    }
+}
+
+/// What is done how often.
+const WEIGHTS: [(u64, &str); 19] = [
+    (15, "tmpfs"),
+    (14, "bind"),
+    (2, "rbind"),
+    (3, "move"),
+    (3, "move_mount"),
+    (2, "beneath"),
+    (9, "remount"),
+    (9, "attributes"),
+    (12, "change"),
+    (1, "change_whole"),
+    (6, "clone"),
+    (5, "fsmount"),
+    (2, "set_group"),
+    (9, "umount"),
+    (4, "umount_tree"),
+    (2, "rmdir"),
+    (1, "pivot"),
+    (1, "unshare"),
+    (1, "enter"),
+];
+
+struct Generator {
+    random: Random,
+    /// For each process: how many operations it will still make in another one's namespace.
+    away: Vec<u64>,
+}
+
+impl Generator {
+    /// How a process comes to its namespace: a copy of one that is there already, with propagation of its own.
+    fn setup(&mut self, worker: usize) -> Vec<Step> {
+        let step = |text: &str| Step::new(worker, text);
+        let mut steps = Vec::new();
+        if worker > 0 && self.random.one_in(2) {
+            steps.push(step(&format!("enter {}", self.random.below(worker as u64))));
+        }
+        steps.push(step("unshare"));
+        match self.random.below(6) {
+            0 | 1 => {}
+            2 | 3 => steps.push(step("change . slave rec mount")),
+            4 => steps.push(step("change . private rec mount")),
+            _ => steps.extend(["tmpfs a", "change a unbindable one mount"].map(step)),
+        }
+        steps
+    }
+
+    fn step(&mut self, worker: usize) -> Step {
+        let left = self.away[worker];
+        self.away[worker] = left.saturating_sub(1);
+        if left == 1 {
+            return Step::new(worker, "unshare");
+        }
+        let mut point = self.random.below(WEIGHTS.iter().map(|(weight, _)| weight).sum());
+        let chosen = WEIGHTS.iter().find(|(weight, _)| {
+            let here = point < *weight;
+            point = point.saturating_sub(*weight);
+            here
+        });
+        let kind = chosen.map_or("tmpfs", |(_, kind)| kind);
+        Step::new(worker, &self.operation(kind, worker))
+    }
+
+    /// At the end each process has a namespace of its own again.
+    fn home(&self) -> Vec<Step> {
+        let away = self.away.iter().enumerate().filter(|(_, left)| **left > 0);
+        away.map(|(worker, _)| Step::new(worker, "unshare")).collect()
+    }
+
+    fn path(&mut self) -> String {
+        let depth = *self.random.of(&[1, 1, 1, 2, 2]);
+        let names: Vec<&str> = (0..depth).map(|_| *self.random.of(&NAMES)).collect();
+        names.join("/")
+    }
+
+    fn recursive(&mut self, many: u64) -> &'static str {
+        if self.random.one_in(many) { "rec" } else { "one" }
+    }
+
+    fn operation(&mut self, kind: &str, worker: usize) -> String {
+        match kind {
+            "remount" => {
+                let flags = self.random.bits(&REMOUNT_BITS) | self.random.of(&REMOUNT_TIMES);
+                format!("remount {} {flags}", self.path())
+            }
+            "attributes" => self.attributes(),
+            "change" => {
+                let kind = *self.random.of(&["shared", "shared", "shared", "slave", "slave", "private", "unbindable"]);
+                let door = *self.random.of(&["mount", "path", "descriptor"]);
+                format!("change {} {kind} {} {door}", self.path(), self.recursive(4))
+            }
+            // Of the mount that all others are on.
+            "change_whole" => {
+                let kind = *self.random.of(&["shared", "shared", "slave"]);
+                format!("change . {kind} {} mount", self.recursive(2))
+            }
+            "clone" => {
+                let clone = format!("clone {} {}", self.path(), self.recursive(4));
+                self.attached(clone)
+            }
+            "fsmount" => {
+                let attributes = self.random.bits(&ATTRIBUTE_BITS[1..]) | self.random.of(&ATTRIBUTE_TIMES);
+                self.attached(format!("fsmount {attributes}"))
+            }
+            "umount" => {
+                let flags = *self.random.of(&["plain", "plain", "detach", "force"]);
+                format!("umount {} {flags}", self.path())
+            }
+            // Of a directory with others below, whose copies in peers are parents, too.
+            "umount_tree" => format!("umount {} detach", self.random.of(&NAMES)),
+            "pivot" => {
+                let source = *self.random.of(&["fresh", "bind", "rbind"]);
+                let propagation = *self.random.of(&["slave", "private"]);
+                format!("pivot {} {source} {propagation}", self.path())
+            }
+            "unshare" => "unshare".to_owned(),
+            "enter" => {
+                self.away[worker] = 2 + self.random.below(LONGEST_VISIT - 1);
+                format!("enter {}", self.random.below(self.away.len() as u64))
+            }
+            "tmpfs" | "rmdir" => format!("{kind} {}", self.path()),
+            _ => format!("{kind} {} {}", self.path(), self.path()),
+        }
+    }
+
+    fn attributes(&mut self) -> String {
+        let mut set = self.random.bits(&ATTRIBUTE_BITS);
+        let mut clear = self.random.bits(&ATTRIBUTE_BITS) & !set;
+        if self.random.one_in(2) {
+            set |= self.random.of(&ATTRIBUTE_TIMES);
+            clear |= ATTRIBUTE_TIME_MASK;
+        }
+        format!("attributes {} {set} {clear} {}", self.path(), self.recursive(3))
+    }
+
+    /// A detached mount that is put somewhere, or closed.
+    fn attached(&mut self, detached: String) -> String {
+        if self.random.one_in(4) { detached } else { format!("{detached} {}", self.path()) }
+    }
+}
