@@ -8,6 +8,7 @@ mod build;
 mod demo;
 mod guest;
 mod host;
+mod mirror_diff;
 mod setup;
 mod test;
 #[cfg(test)]
@@ -33,6 +34,8 @@ enum Command {
     Vm(vm::Options),
     /// Check, test, and test again in guests; the last line counts
     Test(test::Options),
+    /// Compare the agent's mirror with the kernel's mount tables after random operations, in a guest
+    MirrorDiff(mirror_diff::Options),
     /// Show on one screen what mount-tracer does, in a guest or here
     Demo(demo::Options),
     /// Measure what mount-tracer costs, beside the least that is possible and a peer
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Vm(options) => vm::run(options),
         Command::Test(options) => Ok(test::run(&options)),
+        Command::MirrorDiff(options) => mirror_diff::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Audit(options) => audit::run(&options),

@@ -13,7 +13,8 @@ use anyhow::Result;
 
 use crate::setup;
 use count::Count;
-use plan::{Attach, Guest};
+pub(crate) use plan::Attach;
+use plan::Guest;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

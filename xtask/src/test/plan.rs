@@ -13,7 +13,7 @@ pub(crate) enum Attach {
 
 impl Attach {
     /// The word of `mount-tracer --attach`.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
@@ -24,7 +24,7 @@ impl Attach {
 /// What depends on how the probes are attached: each operation, each failure, and the links themselves; and what depends on
 /// the kernel alone, mount tables.
 const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
-     gone,groups,pivots,superblocks,list,existing";
+     gone,groups,pivots,superblocks,list,existing,mirror";
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
 const LIMITER: &str = "policies,limits,matches,refusals,reloads,doors";

@@ -67,9 +67,16 @@ impl Site {
             ["bind", from, to] => rustix::mount::mount_bind(self.at(from), self.at(to)),
             ["rbind", from, to] => rustix::mount::mount_bind_recursive(self.at(from), self.at(to)),
             ["move", from, to] => rustix::mount::mount_move(self.at(from), self.at(to)),
-            ["move_mount", from, to] => move_mount(&self.at(from), &self.at(to), 0),
-            ["beneath", from, to] => move_mount(&self.at(from), &self.at(to), BENEATH),
-            ["set_group", from, to] => move_mount(&self.at(from), &self.at(to), SET_GROUP),
+            ["move_mount", from, to] => move_mount(&self.at(from), &self.at(to), MoveMountFlags::empty()),
+            ["beneath", from, to] => {
+                attach(&clone_tree(&self.at(from), false)?, &self.at(to), MoveMountFlags::from_bits_retain(BENEATH))
+            }
+            ["set_group", from, to] => {
+                rustix::mount::mount_bind(self.at(from), self.at(to))?;
+                change(&self.at(to), "private", false, "mount")?;
+                move_mount(&self.at(from), &self.at(to), MoveMountFlags::from_bits_retain(SET_GROUP))
+            }
+            ["carry", at, to, propagation] => carry(&self.at(at), &self.at(to), propagation),
             ["remount", at, flags] => {
                 let flags = MountFlags::from_bits_retain(number(flags)?) | MountFlags::BIND;
                 rustix::mount::mount_remount(self.at(at), flags, c"")
@@ -80,10 +87,12 @@ impl Site {
             }
             ["change", at, kind, recursive, door] => change(&self.at(at), kind, recursive == "rec", door),
             ["clone", from, recursive] => clone_tree(&self.at(from), recursive == "rec").map(drop),
-            ["clone", from, recursive, to] => attach(&clone_tree(&self.at(from), recursive == "rec")?, &self.at(to)),
+            ["clone", from, recursive, to] => {
+                attach(&clone_tree(&self.at(from), recursive == "rec")?, &self.at(to), MoveMountFlags::empty())
+            }
             ["fsmount", attributes] => new_tmpfs(number(attributes)?).map(drop),
             ["fsmount", attributes, to] => {
-                attach(&new_tmpfs(number(attributes)?)?, &self.at(to))?;
+                attach(&new_tmpfs(number(attributes)?)?, &self.at(to), MoveMountFlags::empty())?;
                 make_directories(&self.at(to));
                 Ok(())
             }
@@ -159,8 +168,8 @@ fn make_directories(below: &Path) {
     }
 }
 
-fn move_mount(from: &Path, to: &Path, flags: u32) -> Result<(), Errno> {
-    rustix::mount::move_mount(CWD, from, CWD, to, MoveMountFlags::from_bits_retain(flags))
+fn move_mount(from: &Path, to: &Path, flags: MoveMountFlags) -> Result<(), Errno> {
+    rustix::mount::move_mount(CWD, from, CWD, to, flags)
 }
 
 fn clone_tree(from: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
@@ -176,8 +185,20 @@ fn new_tmpfs(attributes: u32) -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn attach(mount: &OwnedFd, to: &Path) -> Result<(), Errno> {
-    rustix::mount::move_mount(mount, "", CWD, to, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+fn attach(mount: &OwnedFd, to: &Path, flags: MoveMountFlags) -> Result<(), Errno> {
+    let flags = flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", CWD, to, flags)
+}
+
+/// A move as it may always be made, from a parent that shares with nobody: a tree of two mounts.
+fn carry(from: &Path, to: &Path, propagation: &str) -> Result<(), Errno> {
+    mount_tmpfs(from)?;
+    change(from, "private", false, "mount")?;
+    let carried = from.join(NAMES[0]);
+    mount_tmpfs(&carried)?;
+    mount_tmpfs(&carried.join(NAMES[1]))?;
+    change(&carried, propagation, false, "mount")?;
+    rustix::mount::mount_move(&carried, to)
 }
 
 fn change(at: &Path, kind: &str, recursive: bool, door: &str) -> Result<(), Errno> {

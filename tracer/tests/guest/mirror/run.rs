@@ -16,7 +16,7 @@ use super::kernel_tables;
 use super::perform;
 use super::socket::{End, HeldTable, Socket};
 use super::worker::{Crew, Done};
-use super::workload::Workload;
+use super::workload::{Step, Workload};
 
 /// As many mounts a namespace may have, so that recursive binds in peers do not grow without end.
 const MOST_MOUNTS: u32 = 200;
@@ -106,6 +106,9 @@ pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Res
         (Order::AtOnce, Mirror::Statmount) => crew.at_once(&workload.steps, || Ok(()))?,
     };
     let mut outcome = counted(&done);
+    // Whose root went away under it, while it and another one in its namespace moved roots, takes its namespace's.
+    let home: Vec<Step> = (0..workload.workers).map(|worker| Step::new(worker, &format!("enter {worker}"))).collect();
+    crew.serially(&home)?;
     let comparison = match mirror {
         Mirror::Agent(socket) => compare_at_rest(socket, &crew)?,
         Mirror::Statmount => compare_with_statmount(&crew)?,

@@ -34,7 +34,8 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    fn new(worker: usize, text: &str) -> Self {
+    /// From who makes it and the operation's text.
+    pub(crate) fn new(worker: usize, text: &str) -> Self {
         Self { worker, words: text.split(' ').map(str::to_owned).collect() }
     }
 
@@ -125,13 +126,14 @@ impl Random {
 }
 
 /// What is done how often.
-const WEIGHTS: [(u64, &str); 19] = [
+const WEIGHTS: [(u64, &str); 20] = [
     (15, "tmpfs"),
     (14, "bind"),
     (2, "rbind"),
     (3, "move"),
     (3, "move_mount"),
-    (2, "beneath"),
+    (3, "beneath"),
+    (3, "carry"),
     (9, "remount"),
     (9, "attributes"),
     (12, "change"),
@@ -244,7 +246,13 @@ impl Generator {
                 self.away[worker] = 2 + self.random.below(LONGEST_VISIT - 1);
                 format!("enter {}", self.random.below(self.away.len() as u64))
             }
-            "tmpfs" | "rmdir" => format!("{kind} {}", self.path()),
+            "carry" => {
+                let propagation = *self.random.of(&["shared", "private", "unbindable"]);
+                format!("carry {} {} {propagation}", self.random.of(&NAMES), self.path())
+            }
+            // Directories above have others in them.
+            "rmdir" => format!("rmdir {}/{}", self.random.of(&NAMES), self.random.of(&NAMES)),
+            "tmpfs" => format!("tmpfs {}", self.path()),
             _ => format!("{kind} {} {}", self.path(), self.path()),
         }
     }
