@@ -15,7 +15,7 @@ use rustix::mount::{
 
 use super::super::actor;
 use super::super::raw::{self, MountAttr};
-use super::workload::NAMES;
+use super::workload::{LEAF, NAMES};
 
 /// `linux/fcntl.h`.
 const AT_EMPTY_PATH: u64 = 0x1000;
@@ -115,7 +115,7 @@ impl Site {
 
     /// Unmounts what is mounted on the first level.
     fn make_room(&self) {
-        for name in NAMES {
+        for name in NAMES.into_iter().chain([LEAF]) {
             while rustix::mount::unmount(self.at(name), UnmountFlags::DETACH).is_ok() {}
         }
     }
@@ -160,10 +160,14 @@ pub(crate) fn mount_tmpfs(at: &Path) -> Result<(), Errno> {
 
 /// The workload's directories. One that can not be made, on a read-only mount say, fails the operations that need it.
 fn make_directories(below: &Path) {
+    let make = |path: PathBuf| {
+        let _ = rustix::fs::mkdir(path, 0o755.into());
+    };
+    make(below.join(LEAF));
     for name in NAMES {
-        let _ = rustix::fs::mkdir(below.join(name), 0o755.into());
-        for inner in NAMES {
-            let _ = rustix::fs::mkdir(below.join(name).join(inner), 0o755.into());
+        make(below.join(name));
+        for inner in NAMES.into_iter().chain([LEAF]) {
+            make(below.join(name).join(inner));
         }
     }
 }

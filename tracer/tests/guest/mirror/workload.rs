@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 
 /// The names of the directories on each level of the tree.
 pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
+/// A directory beside them that has none in it: it can be removed.
+pub(crate) const LEAF: &str = "d";
 
 /// `sys/mount.h`: what a bind's remount may set, beside the times of access.
 const REMOUNT_BITS: [u64; 6] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 8, 1 << 11];
@@ -143,7 +145,7 @@ const WEIGHTS: [(u64, &str); 20] = [
     (2, "set_group"),
     (9, "umount"),
     (4, "umount_tree"),
-    (2, "rmdir"),
+    (3, "rmdir"),
     (1, "pivot"),
     (1, "unshare"),
     (1, "enter"),
@@ -197,7 +199,11 @@ impl Generator {
 
     fn path(&mut self) -> String {
         let depth = *self.random.of(&[1, 1, 1, 2, 2]);
-        let names: Vec<&str> = (0..depth).map(|_| *self.random.of(&NAMES)).collect();
+        let mut names: Vec<&str> = (0..depth).map(|_| *self.random.of(&NAMES)).collect();
+        if self.random.one_in(6) {
+            names.pop();
+            names.push(LEAF);
+        }
         names.join("/")
     }
 
@@ -250,8 +256,10 @@ impl Generator {
                 let propagation = *self.random.of(&["shared", "private", "unbindable"]);
                 format!("carry {} {} {propagation}", self.random.of(&NAMES), self.path())
             }
-            // Directories above have others in them.
-            "rmdir" => format!("rmdir {}/{}", self.random.of(&NAMES), self.random.of(&NAMES)),
+            "rmdir" => {
+                let above = *self.random.of(&["", "a/", "b/", "c/"]);
+                format!("rmdir {above}{LEAF}")
+            }
             "tmpfs" => format!("tmpfs {}", self.path()),
             _ => format!("{kind} {} {}", self.path(), self.path()),
         }
