@@ -220,7 +220,7 @@ fn reduce(parameters: &Parameters, workload: &Workload) -> Result<()> {
                 parameters.seed,
                 steps.len()
             );
-            for step in workload.setup.iter().chain(&steps) {
+            for step in workload.setup.iter().chain(&steps).chain(&workload.closing) {
                 eprintln!("    {step}");
             }
         }

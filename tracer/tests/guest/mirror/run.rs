@@ -16,7 +16,7 @@ use super::kernel_tables;
 use super::perform;
 use super::socket::{End, HeldTable, Socket};
 use super::worker::{Crew, Done};
-use super::workload::{Step, Workload};
+use super::workload::Workload;
 
 /// As many mounts a namespace may have, so that recursive binds in peers do not grow without end.
 const MOST_MOUNTS: u32 = 200;
@@ -97,18 +97,14 @@ impl Drop for Tree {
 pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Result<Outcome> {
     let tree = Tree::new()?;
     let mut crew = Crew::start(workload.workers, &tree.0)?;
-    let setup = crew.serially(&workload.setup)?;
-    let unmade = setup.iter().find(|(_, errno)| *errno != 0);
-    ensure!(unmade.is_none(), "a namespace could not be set up: {unmade:?}");
+    crew.must(&workload.setup)?;
     let done = match (order, &mut *mirror) {
         (Order::Serial, _) => crew.serially(&workload.steps)?,
         (Order::AtOnce, Mirror::Agent(socket)) => crew.at_once(&workload.steps, || socket.audit().map(drop))?,
         (Order::AtOnce, Mirror::Statmount) => crew.at_once(&workload.steps, || Ok(()))?,
     };
     let mut outcome = counted(&done);
-    // Whose root went away under it, while it and another one in its namespace moved roots, takes its namespace's.
-    let home: Vec<Step> = (0..workload.workers).map(|worker| Step::new(worker, &format!("enter {worker}"))).collect();
-    crew.serially(&home)?;
+    crew.must(&workload.closing)?;
     let comparison = match mirror {
         Mirror::Agent(socket) => compare_at_rest(socket, &crew)?,
         Mirror::Statmount => compare_with_statmount(&crew)?,

@@ -93,6 +93,12 @@ impl Crew {
         steps.iter().map(one).collect()
     }
 
+    /// Carries out one by one what has to succeed.
+    pub(crate) fn must(&mut self, steps: &[Step]) -> Result<()> {
+        let failed = self.serially(steps)?.into_iter().find(|(_, errno)| *errno != 0);
+        failed.map_or(Ok(()), |(step, errno)| bail!("`{step}` failed with errno {errno}"))
+    }
+
     /// Carries steps out, those of different workers at once; `meanwhile` runs while they do.
     pub(crate) fn at_once<'a>(
         &mut self,

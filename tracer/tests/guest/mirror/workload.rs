@@ -36,8 +36,7 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// From who makes it and the operation's text.
-    pub(crate) fn new(worker: usize, text: &str) -> Self {
+    fn new(worker: usize, text: &str) -> Self {
         Self { worker, words: text.split(' ').map(str::to_owned).collect() }
     }
 
@@ -63,13 +62,14 @@ impl FromStr for Step {
     }
 }
 
-/// What a run does: how each process comes to its namespace, one after the other, and then all operations, those of
-/// different processes at once or, in this order, one by one.
+/// What a run does: how each process comes to its namespace, one after the other; then all operations, those of different
+/// processes at once or, in this order, one by one; and how each process comes to a namespace of its own again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Workload {
     pub(crate) workers: usize,
     pub(crate) setup: Vec<Step>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) closing: Vec<Step>,
 }
 
 impl Workload {
@@ -77,9 +77,9 @@ impl Workload {
     pub(crate) fn random(seed: u64, workers: usize, operations: usize) -> Self {
         let mut generator = Generator { random: Random::new(seed), away: vec![0; workers] };
         let setup = (0..workers).flat_map(|worker| generator.setup(worker)).collect();
-        let mut steps: Vec<Step> = (0..operations).map(|number| generator.step(number % workers)).collect();
-        steps.extend(generator.home());
-        Self { workers, setup, steps }
+        let steps = (0..operations).map(|number| generator.step(number % workers)).collect();
+        let closing = (0..workers).flat_map(|worker| generator.closing(worker)).collect();
+        Self { workers, setup, steps, closing }
     }
 
     /// The same processes with other operations.
@@ -191,10 +191,11 @@ impl Generator {
         Step::new(worker, &self.operation(kind, worker))
     }
 
-    /// At the end each process has a namespace of its own again.
-    fn home(&self) -> Vec<Step> {
-        let away = self.away.iter().enumerate().filter(|(_, left)| **left > 0);
-        away.map(|(worker, _)| Step::new(worker, "unshare")).collect()
+    /// Whose root went away under it, while it and another one in its namespace moved roots, takes its namespace's; who is in
+    /// another one's namespace gets one of its own.
+    fn closing(&self, worker: usize) -> impl Iterator<Item = Step> {
+        let away = (self.away[worker] > 0).then_some(Step::new(worker, "unshare"));
+        [Step::new(worker, &format!("enter {worker}"))].into_iter().chain(away)
     }
 
     fn path(&mut self) -> String {
