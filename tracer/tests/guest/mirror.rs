@@ -22,6 +22,7 @@ use libtest_mimic::Trial;
 use super::kernel;
 use super::node::Agent;
 use super::trial::trial;
+use reduce::Reduction;
 use run::{Bounded, Mirror, Order, Outcome, run};
 use socket::{End, Socket};
 use workload::{Step, Workload};
@@ -29,7 +30,7 @@ use workload::{Step, Workload};
 /// So many operations in fresh namespaces, so that a difference can be looked for in a short sequence.
 const ROUND: usize = 1000;
 /// Runs that may be spent on a shorter sequence. An agent's start takes ten seconds under emulation.
-const RUNS: usize = 20;
+const RUNS: usize = 40;
 /// Differences that are printed.
 const PRINTED: usize = 20;
 /// Of the operations, as many per cent must succeed: else the workload tests little.
@@ -118,8 +119,8 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, outcome: &Outcome) {
-        self.operations += outcome.succeeded + outcome.failed;
-        self.succeeded += outcome.succeeded;
+        self.operations += outcome.tried;
+        self.succeeded += outcome.succeeded.len();
         self.namespaces = self.namespaces.max(outcome.namespaces);
         self.compared += outcome.compared;
         self.differences.extend(outcome.differences.iter().cloned());
@@ -199,31 +200,34 @@ fn expect_reads(end: &End, found: usize, lost: u64) -> Result<()> {
     Ok(())
 }
 
-/// Prints the shortest sequence that shows a difference when it is run serially.
+/// Prints the shortest sequence found that shows a difference when it is run serially.
 fn reduce(parameters: &Parameters, workload: &Workload) -> Result<()> {
+    let seed = parameters.seed;
     let mut watched: Option<Watched> = None;
-    let mut fails = |steps: &[Step]| -> Result<bool> {
+    let mut serially = |steps: &[Step]| -> Result<Outcome> {
         let mut with = watched.take().map_or_else(|| Watched::start(&[]), Ok)?;
         let outcome = run(&mut with.mirror, &workload.with_steps(steps.to_vec()), Order::Serial)?;
-        let differs = !outcome.differences.is_empty();
-        eprintln!("{} operations: {} differences", steps.len(), outcome.differences.len());
+        eprintln!("{} of {} operations: {} differences", outcome.tried, steps.len(), outcome.differences.len());
         // A mirror that was wrong once stays so: the next run gets a new one.
-        watched = (!differs).then_some(with);
-        Ok(differs)
+        watched = outcome.differences.is_empty().then_some(with);
+        Ok(outcome)
     };
-    let found = reduce::shortest(&workload.steps, RUNS, &mut fails)?;
-    match found {
-        None => eprintln!("seed {}: run serially, the round does not show it", parameters.seed),
-        Some(steps) => {
-            eprintln!(
-                "seed {}: the shortest sequence found, run serially, has {} operations:",
-                parameters.seed,
-                steps.len()
-            );
-            for step in workload.setup.iter().chain(&steps).chain(&workload.closing) {
-                eprintln!("    {step}");
-            }
-        }
+    let whole = serially(&workload.steps)?;
+    if whole.differences.is_empty() {
+        eprintln!("seed {seed}: run serially, the round does not show it");
+        return Ok(());
+    }
+    let failing = workload.steps[..whole.tried].to_vec();
+    let mut reduction = Reduction::new(failing, RUNS, |steps| Ok(!serially(steps)?.differences.is_empty()));
+    reduction.keep(|step| whole.succeeded.contains(step))?;
+    for worker in 0..workload.workers {
+        reduction.keep(|step| step.worker != worker)?;
+    }
+    reduction.halve()?;
+    let steps = reduction.into_shortest();
+    eprintln!("seed {seed}: the shortest sequence found, run serially, has {} operations:", steps.len());
+    for step in workload.setup.iter().chain(&steps) {
+        eprintln!("    {step}");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::trial::trial;
 use super::compare::Comparison;
 use super::kernel_tables::{KernelMount, KernelTable};
-use super::reduce::shortest;
+use super::reduce::Reduction;
 use super::socket::HeldTable;
 use super::workload::{Step, Workload};
 
@@ -131,17 +131,21 @@ fn workloads_are_text() -> Result<()> {
 fn what_is_to_blame_is_found() -> Result<()> {
     let whole: Vec<u32> = (0..100).collect();
     let mut runs = 0;
-    let found = shortest(&whole, 60, |steps| {
+    let mut reduction = Reduction::new(whole.clone(), 60, |steps: &[u32]| {
         runs += 1;
         Ok(steps.contains(&17) && steps.contains(&80))
-    })?;
-    ensure!(found == Some(vec![17, 80]), "{found:?} after {runs} runs");
-    let mut runs = 0;
-    let found = shortest(&whole, 5, |_| {
+    });
+    ensure!(reduction.keep(|step| step % 10 != 3)?, "what can be spared was not left out");
+    ensure!(!reduction.keep(|step| *step != 80)?, "what is to blame was left out");
+    reduction.halve()?;
+    let found = reduction.into_shortest();
+    ensure!(found == [17, 80], "{found:?} after {runs} runs");
+    runs = 0;
+    let mut reduction = Reduction::new(whole, 5, |_: &[u32]| {
         runs += 1;
-        Ok(true)
-    })?;
-    ensure!(runs == 5 && found.is_some_and(|found| found.len() < 100), "five runs were allowed, {runs} made");
-    ensure!(shortest(&whole, 5, |_| Ok(false))?.is_none(), "what passes has no shortest failing sequence");
+        Ok(false)
+    });
+    reduction.halve()?;
+    ensure!(reduction.into_shortest().len() == 100 && runs == 5, "five runs were allowed, {runs} made");
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::kernel_tables;
 use super::perform;
 use super::socket::{End, HeldTable, Socket};
 use super::worker::{Crew, Done};
-use super::workload::Workload;
+use super::workload::{Step, Workload};
 
 /// As many mounts a namespace may have, so that recursive binds in peers do not grow without end.
 const MOST_MOUNTS: u32 = 200;
@@ -26,13 +26,15 @@ const DIGESTED: Duration = Duration::from_mins(1);
 /// How long it may then take until no table is in doubt.
 const EXACT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// A serial run is compared after so many operations: a comparison takes longer than they do.
+const COMPARED_EACH: usize = 25;
 
 /// How the operations of a workload follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Those of different processes at once.
     AtOnce,
-    /// One after the other.
+    /// One after the other, with comparisons in between, up to the first that finds a difference.
     Serial,
 }
 
@@ -47,8 +49,9 @@ pub(crate) enum Mirror {
 /// What came of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) succeeded: usize,
-    pub(crate) failed: usize,
+    /// Operations that were carried out, and those of them that succeeded.
+    pub(crate) tried: usize,
+    pub(crate) succeeded: Vec<Step>,
     /// Namespaces at rest, each of a worker.
     pub(crate) namespaces: usize,
     /// Mounts.
@@ -56,6 +59,13 @@ pub(crate) struct Outcome {
     pub(crate) differences: Vec<String>,
     /// For each kind of operation: how many succeeded, and how many were tried.
     pub(crate) kinds: BTreeMap<String, (usize, usize)>,
+}
+
+impl Outcome {
+    fn add(&mut self, comparison: Comparison) {
+        self.compared += comparison.mounts;
+        self.differences.extend(comparison.differences);
+    }
 }
 
 /// `fs.mount-max`, as long as this lives.
@@ -98,33 +108,49 @@ pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Res
     let tree = Tree::new()?;
     let mut crew = Crew::start(workload.workers, &tree.0)?;
     crew.must(&workload.setup)?;
-    let done = match (order, &mut *mirror) {
-        (Order::Serial, _) => crew.serially(&workload.steps)?,
-        (Order::AtOnce, Mirror::Agent(socket)) => crew.at_once(&workload.steps, || socket.audit().map(drop))?,
-        (Order::AtOnce, Mirror::Statmount) => crew.at_once(&workload.steps, || Ok(()))?,
+    let mut outcome = match order {
+        Order::AtOnce => counted(&at_once(mirror, &mut crew, workload)?),
+        Order::Serial => serially(mirror, &mut crew, workload)?,
     };
-    let mut outcome = counted(&done);
-    crew.must(&workload.closing)?;
-    let comparison = match mirror {
-        Mirror::Agent(socket) => compare_at_rest(socket, &crew)?,
-        Mirror::Statmount => compare_with_statmount(&crew)?,
-    };
+    if outcome.differences.is_empty() {
+        crew.must(&workload.closing)?;
+        outcome.add(compare_at_rest(mirror, &crew)?);
+    }
     outcome.namespaces = namespaces_of(&crew)?.len();
-    outcome.compared = comparison.mounts;
-    outcome.differences = comparison.differences;
     Ok(outcome)
 }
 
+/// Carries all out, while the agent audits itself.
+fn at_once<'a>(mirror: &mut Mirror, crew: &mut Crew, workload: &'a Workload) -> Result<Vec<Done<'a>>> {
+    crew.at_once(&workload.steps, || match mirror {
+        Mirror::Agent(socket) => socket.audit().map(drop),
+        Mirror::Statmount => Ok(()),
+    })
+}
+
+/// Carries out one part after the other, until after one there is a difference.
+fn serially(mirror: &mut Mirror, crew: &mut Crew, workload: &Workload) -> Result<Outcome> {
+    let mut done = Vec::new();
+    for steps in workload.steps.chunks(COMPARED_EACH) {
+        done.extend(crew.serially(steps)?);
+        let comparison = compare_at_rest(mirror, crew)?;
+        if !comparison.differences.is_empty() {
+            let mut outcome = counted(&done);
+            outcome.add(comparison);
+            return Ok(outcome);
+        }
+    }
+    Ok(counted(&done))
+}
+
 fn counted(done: &[Done<'_>]) -> Outcome {
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { tried: done.len(), ..Outcome::default() };
     for (step, errno) in done {
         let kind = outcome.kinds.entry(step.words[0].clone()).or_default();
         kind.1 += 1;
         if *errno == 0 {
             kind.0 += 1;
-            outcome.succeeded += 1;
-        } else {
-            outcome.failed += 1;
+            outcome.succeeded.push((*step).clone());
         }
     }
     outcome
@@ -142,8 +168,16 @@ fn namespaces(crew: &Crew) -> Result<BTreeMap<u64, u32>> {
     Ok(all)
 }
 
-/// Compares every namespace's table as the agent has it with the kernel's.
-fn compare_at_rest(socket: &mut Socket, crew: &Crew) -> Result<Comparison> {
+/// Compares every namespace's table with the kernel's, while nobody acts.
+fn compare_at_rest(mirror: &mut Mirror, crew: &Crew) -> Result<Comparison> {
+    match mirror {
+        Mirror::Agent(socket) => compare_with_agent(socket, crew),
+        Mirror::Statmount => compare_with_statmount(crew),
+    }
+}
+
+/// As the agent has it.
+fn compare_with_agent(socket: &mut Socket, crew: &Crew) -> Result<Comparison> {
     let sentinel = ground::sentinel()?;
     let mounted = Mounted::tmpfs(&sentinel)?;
     let mark = oracle::own_mount_at(&sentinel)?.id;
