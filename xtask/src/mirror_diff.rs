@@ -1,6 +1,7 @@
 //! `cargo xtask mirror-diff`: the differential test of the agent's mirror in a guest, as long and as wide as asked for. It is
 //! the subject `mirror` of the guest tests, whose closing line it passes through as its own.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::slice;
 use std::time::Duration;
@@ -16,6 +17,8 @@ const ELSE: Duration = Duration::from_mins(20);
 /// What an operation may take, with its part of the comparisons: ten times what is seen.
 const OPERATION: Duration = Duration::from_millis(100);
 const CONSOLE_TAIL: usize = 60;
+/// Where the guest finds a sequence to run again.
+const REPLAY: &str = "/guest/sequence";
 /// The beginning of the closing line.
 const CLOSING: &str = "mirror-diff: ";
 
@@ -36,6 +39,9 @@ pub(crate) struct Options {
     /// The operations follow from this number
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Run this printed sequence instead, one operation after the other
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["operations", "namespaces", "seed"])]
+    replay: Option<PathBuf>,
 }
 
 impl Options {
@@ -47,7 +53,8 @@ impl Options {
             format!("MIRROR_NAMESPACES={}", self.namespaces),
             format!("MIRROR_SEED={}", self.seed),
         ];
-        let words = ["env".to_owned()].into_iter().chain(variables);
+        let replay = self.replay.as_ref().map(|_| format!("MIRROR_REPLAY={REPLAY}"));
+        let words = ["env".to_owned()].into_iter().chain(variables).chain(replay);
         words.chain(["guest-tests", "--test-threads=1"].map(str::to_owned)).collect()
     }
 }
@@ -59,6 +66,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     spec.timeout = ELSE + OPERATION * options.operations;
     spec.files = build::guest_binaries()?.into_iter().map(GuestFile::in_bin).collect();
     spec.files.push(GuestFile { host: build::guest_tests()?, guest: "/bin/guest-tests".to_owned() });
+    let replay = options.replay.iter().cloned();
+    spec.files.extend(replay.map(|host| GuestFile { host, guest: REPLAY.to_owned() }));
     let outcome = guest::run(&spec)?;
     let text = String::from_utf8_lossy(&outcome.stdout);
     let (closing, rest) = split(&text);
@@ -100,11 +109,13 @@ mod tests {
 
     #[test]
     fn the_guest_is_told_what_to_do() {
-        let options =
-            Options { kernel: "6.18".to_owned(), attach: Attach::Kprobe, operations: 5, namespaces: 4, seed: 3 };
+        let (kernel, attach, replay) = ("6.18".to_owned(), Attach::Kprobe, None);
+        let mut options = Options { kernel, attach, operations: 5, namespaces: 4, seed: 3, replay };
         let command = options.command().join(" ");
         let wanted = "env GUEST_ATTACH=kprobe GUEST_TRIALS=mirror MIRROR_OPERATIONS=5 MIRROR_NAMESPACES=4 MIRROR_SEED=3 \
                       guest-tests --test-threads=1";
         assert_eq!(command, wanted);
+        options.replay = Some(PathBuf::from("sequence"));
+        assert!(options.command().contains(&"MIRROR_REPLAY=/guest/sequence".to_owned()));
     }
 }

@@ -124,6 +124,12 @@ fn workloads_are_text() -> Result<()> {
     for step in workload.setup.iter().chain(&workload.steps) {
         ensure!(step.to_string().parse::<Step>()? == *step, "`{step}` is read as another step");
     }
+    let lines: Vec<String> = workload.setup.iter().chain(&workload.steps).map(|step| format!("    {step}")).collect();
+    let read: Workload = lines.join("\n").parse()?;
+    ensure!(
+        read.workers == 5 && read.steps == [workload.setup, workload.steps].concat(),
+        "a sequence is read otherwise"
+    );
     ensure!("3".parse::<Step>().is_err() && "x bind a b".parse::<Step>().is_err(), "no steps are taken for some");
     Ok(())
 }

@@ -88,6 +88,19 @@ impl Workload {
     }
 }
 
+impl FromStr for Workload {
+    type Err = anyhow::Error;
+
+    /// Steps as they are printed, one a line; how the processes come to their namespaces is among them.
+    fn from_str(text: &str) -> Result<Self> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let steps: Vec<Step> = lines.map(str::parse).collect::<Result<_>>()?;
+        let workers = steps.iter().map(|step| step.worker + 1).max().context("no operation")?;
+        let closing = (0..workers).map(|worker| Step::new(worker, &format!("enter {worker}"))).collect();
+        Ok(Self { workers, setup: Vec::new(), steps, closing })
+    }
+}
+
 /// Marsaglia's xorshift with a multiplier: enough to choose, and the same everywhere.
 pub(crate) struct Random(u64);
 
