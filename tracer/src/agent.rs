@@ -81,6 +81,7 @@ pub fn limit(
     rings: Rings,
     watched: (PathBuf, Policy),
     kubelet_dir: PathBuf,
+    mirror: Mirror,
     mut doors: Doors,
 ) -> Result<ExitCode, AgentError> {
     let clock = origin().clock;
@@ -94,7 +95,7 @@ pub fn limit(
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
     let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
-    let engine = Engine::new(process::id(), Some(limiter)).with_mirror(Mirror::default());
+    let engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
     let beside = Beside { watched: Some(watched), tables: true, asked: Some(doors.open()?), ..Beside::default() };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
         Effect::Emit { .. } | Effect::Read(_) => Ok((Flow::On, None)),

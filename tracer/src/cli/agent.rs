@@ -6,9 +6,13 @@ use crate::{
     agent::{self, AgentError, CGROUP_ROOT, DIRECTORY, Doors},
     host::node::{self, Verdict},
     limit::policy_file,
+    mirror::Mirror,
     output::say::{chain, note},
-    probe::hooks::Needed,
+    probe::hooks::{HOOKS, Needed},
 };
+
+/// The hooks that it needs besides those of everybody.
+const NEEDED: &[Needed] = &[Needed::Limiter, Needed::Mirror, Needed::Existing];
 
 /// Flags of `agent`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +25,9 @@ pub struct Args {
     /// The kubelet's directory, as its own --root-dir has it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
     kubelet_dir: PathBuf,
+    /// Leave this hook out and read no table again, so that the mirror goes wrong: it shows what tests would find
+    #[arg(long, hide = true, value_name = "FUNCTION", value_parser = hook)]
+    without: Option<String>,
 }
 
 /// Runs it.
@@ -42,12 +49,18 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
     let doors = Doors::make(DIRECTORY.as_ref())?;
-    match super::probes::attach(args.probes, &[Needed::Limiter, Needed::Mirror, Needed::Existing]) {
+    let mirror = if args.without.is_some() { Mirror::without_healing() } else { Mirror::default() };
+    match super::probes::attach(args.probes, NEEDED, args.without.as_deref()) {
         Ok((probes, rings)) => {
-            agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone(), doors)
+            agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone(), mirror, doors)
         }
         Err(status) => Ok(status),
     }
+}
+
+fn hook(text: &str) -> Result<String, String> {
+    let known = HOOKS.iter().any(|hook| hook.name() == text);
+    if known { Ok(text.to_owned()) } else { Err("write a function that `mount-tracer check` lists".to_owned()) }
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

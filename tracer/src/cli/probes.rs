@@ -64,8 +64,8 @@ impl Args {
     }
 }
 
-/// The attached and proven probes and their rings, or the exit status after the findings were said.
-pub fn attach(args: Args, besides: &[Needed]) -> Result<(Probes, Rings), ExitCode> {
+/// The attached and proven probes and their rings, without the hooks of one name, or the exit status after the findings were said.
+pub fn attach(args: Args, besides: &[Needed], without: Option<&str>) -> Result<(Probes, Rings), ExitCode> {
     let refused = |verdicts: Vec<Verdict>| {
         super::report(&verdicts, note);
         note("mount-tracer: this node cannot be traced; `mount-tracer check` looks at the rest of it");
@@ -76,7 +76,7 @@ pub fn attach(args: Args, besides: &[Needed]) -> Result<(Probes, Rings), ExitCod
         return Err(refused(vec![Err(finding)]));
     }
     let attached =
-        Loader::new(args.options()).map_err(|error| vec![error]).and_then(|loader| loader.attach_all(besides));
+        Loader::new(args.options()).map_err(|error| vec![error]).and_then(|loader| loader.attach_all(besides, without));
     let errors = |errors: Vec<_>| refused(errors.iter().map(finding).map(Err).collect());
     let mut probes = attached.map_err(errors)?;
     let mut rings = Rings::take(&mut probes).map_err(|error| errors(vec![error]))?;

@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     };
     let record = args.record.as_deref().map(RecordFile::create).transpose()?;
     let besides = if args.existing { vec![Needed::Existing] } else { Vec::new() };
-    match super::probes::attach(args.probes, &besides) {
+    match super::probes::attach(args.probes, &besides, None) {
         Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record, args.existing),
         Err(status) => Ok(status),
     }

@@ -254,10 +254,13 @@ impl Loader {
         }
     }
 
-    /// Attaches every hook that is always needed and those that these need, and lets go of the kernel's types; or what could
-    /// not be attached, and why.
-    pub fn attach_all(mut self, besides: &[Needed]) -> Result<Probes, Vec<ProbeError>> {
-        let needed = HOOKS.iter().filter(|hook| hook.needed.by_all() || besides.contains(&hook.needed));
+    /// Attaches every hook that is always needed and those that these need, but none of the name `without`, and lets go of the
+    /// kernel's types; or what could not be attached, and why.
+    pub fn attach_all(mut self, besides: &[Needed], without: Option<&str>) -> Result<Probes, Vec<ProbeError>> {
+        let needed = HOOKS
+            .iter()
+            .filter(|hook| hook.needed.by_all() || besides.contains(&hook.needed))
+            .filter(|hook| without != Some(hook.name()));
         let errors: Vec<ProbeError> = needed.filter_map(|hook| self.attach(hook).err()).collect();
         if errors.is_empty() { Ok(self.done()) } else { Err(errors) }
     }
