@@ -159,7 +159,7 @@ fn equals_the_kernel() -> Result<()> {
     for (workload, order) in parameters.rounds() {
         let outcome = run(&mut watched.mirror, &workload, order)?;
         sum.add(&outcome);
-        if !outcome.differences.is_empty() {
+        if !(outcome.differences.is_empty() && outcome.audited.is_empty()) {
             differing = Some(workload);
             break;
         }

@@ -26,6 +26,8 @@ const DIGESTED: Duration = Duration::from_mins(1);
 /// How long it may then take until no table is in doubt.
 const EXACT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// As often the agent audits itself while a workload is carried out.
+const AUDITS: usize = 3;
 /// A serial run is compared after so many operations: a comparison takes longer than they do.
 const COMPARED_EACH: usize = 25;
 
@@ -57,6 +59,8 @@ pub(crate) struct Outcome {
     /// Mounts.
     pub(crate) compared: u64,
     pub(crate) differences: Vec<String>,
+    /// What the agent's own audits have found since it began.
+    pub(crate) audited: Vec<String>,
     /// For each kind of operation: how many succeeded, and how many were tried.
     pub(crate) kinds: BTreeMap<String, (usize, usize)>,
 }
@@ -109,7 +113,7 @@ pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Res
     let mut crew = Crew::start(workload.workers, &tree.0)?;
     crew.must(&workload.setup)?;
     let mut outcome = match order {
-        Order::AtOnce => counted(&at_once(mirror, &mut crew, workload)?),
+        Order::AtOnce => at_once(mirror, &mut crew, workload)?,
         Order::Serial => serially(mirror, &mut crew, workload)?,
     };
     if outcome.differences.is_empty() {
@@ -121,11 +125,17 @@ pub(crate) fn run(mirror: &mut Mirror, workload: &Workload, order: Order) -> Res
 }
 
 /// Carries all out, while the agent audits itself.
-fn at_once<'a>(mirror: &mut Mirror, crew: &mut Crew, workload: &'a Workload) -> Result<Vec<Done<'a>>> {
-    crew.at_once(&workload.steps, || match mirror {
-        Mirror::Agent(socket) => socket.audit().map(drop),
-        Mirror::Statmount => Ok(()),
-    })
+fn at_once(mirror: &mut Mirror, crew: &mut Crew, workload: &Workload) -> Result<Outcome> {
+    let mut audited = Vec::new();
+    let done = crew.at_once(&workload.steps, || {
+        if let Mirror::Agent(socket) = mirror {
+            for _ in 0..AUDITS {
+                audited = socket.audit()?.differences;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Outcome { audited, ..counted(&done) })
 }
 
 /// Carries out one part after the other, until after one there is a difference.
