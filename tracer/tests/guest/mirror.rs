@@ -111,7 +111,7 @@ impl Watched {
         let (_, end) = socket.tables()?;
         let finished = self.agent.program.terminate()?;
         ensure!(finished.status.success(), "the agent ended with {}: {:#?}", finished.status, finished.errors);
-        let lost = finished.stat("dropped")? + finished.stat("records_lost")?;
+        let lost = finished.stat("dropped")? + finished.stat("records_lost")? + finished.missed()?.unwrap_or(0);
         Ok((end, lost))
     }
 }
