@@ -6,6 +6,7 @@ mod doors;
 mod error;
 mod hands;
 mod lock;
+mod metrics_door;
 mod policy_watch;
 mod pump;
 mod reader;
@@ -21,7 +22,7 @@ use std::{
 };
 
 pub use self::{
-    doors::{DIRECTORY, Doors},
+    doors::{DIRECTORY, Doors, Metrics},
     error::AgentError,
     record::RecordFile,
     replay::replay,

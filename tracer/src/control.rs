@@ -203,6 +203,19 @@ pub struct Reads {
     pub asked: u64,
 }
 
+/// What the agent knows of mount tables, in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Namespaces by state.
+    pub states: States,
+    /// Tables that were read, by reason.
+    pub reads: Reads,
+    /// Mounts in all tables.
+    pub mounts: u64,
+    /// Mounts in the largest one.
+    pub largest: u64,
+}
+
 /// A line: the version comes first, whatever follows.
 #[derive(Serialize)]
 struct Line<B> {

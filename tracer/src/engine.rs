@@ -5,7 +5,7 @@
 
 use crate::{
     assemble::{Assemble, Assembled},
-    control::{Answer, Question},
+    control::{Answer, Kept, Question},
     decode::{DecodeError, Fact, decode},
     existing::Existing,
     host::Facts,
@@ -17,6 +17,7 @@ use crate::{
     mirror::Mirror,
     operation::{CallEnd, Cause, Found, Gap, Op, Operation, Section, SectionFact, Syscall},
     sections::Sections,
+    tally::{Tally, happened},
 };
 
 /// What can happen to the engine.
@@ -95,6 +96,7 @@ pub struct Engine {
     mirror: Option<Mirror>,
     limiter: Option<Limiter>,
     counts: Counts,
+    tally: Tally,
     /// Operations that were emitted, losses among them.
     emitted: u64,
 }
@@ -119,6 +121,16 @@ impl Engine {
     /// What went on so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Operations so far, by kind and result.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// What it knows of mount tables, in figures.
+    pub fn kept(&self) -> Kept {
+        self.mirror.as_ref().map(Kept::of).unwrap_or_default()
     }
 
     /// What it answers from what it knows; nothing is read for it.
@@ -277,8 +289,8 @@ impl Engine {
                     if operation.actor.as_ref().is_some_and(|actor| actor.pid == self.own_pid) {
                         operation.actor = None;
                     }
-                    // What was there before has not happened, and a loss is none of the node's operations.
-                    self.counts.operations += u64::from(!matches!(operation.op, Op::Gap | Op::Existing));
+                    self.counts.operations += u64::from(happened(operation.op));
+                    self.tally.count(&operation);
                     self.emitted += 1;
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
                     effects.push(Effect::Emit { seq: self.emitted, operation });

@@ -26,4 +26,5 @@ pub mod pods;
 pub mod probe;
 pub mod sections;
 pub mod stream;
+pub mod tally;
 pub mod waiting;

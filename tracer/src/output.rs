@@ -9,6 +9,7 @@ pub mod flags;
 pub mod grid;
 pub mod json;
 pub mod listing;
+pub mod metrics;
 pub mod recording;
 pub mod say;
 pub mod show;

@@ -9,7 +9,7 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 37] = [
+const PURE: [&str; 39] = [
     "tracer/src/cli/nearest",
     "tracer/src/clock",
     "tracer/src/control",
@@ -19,6 +19,7 @@ const PURE: [&str; 37] = [
     "tracer/src/operation",
     "tracer/src/assemble",
     "tracer/src/correlate",
+    "tracer/src/tally",
     "tracer/src/waiting",
     "tracer/src/existing",
     "tracer/src/explain",
@@ -31,6 +32,7 @@ const PURE: [&str; 37] = [
     "tracer/src/output/filter",
     "tracer/src/output/grid",
     "tracer/src/output/listing",
+    "tracer/src/output/metrics",
     "tracer/src/output/recording",
     "tracer/src/output/table",
     "tracer/src/output/tree",

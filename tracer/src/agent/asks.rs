@@ -10,18 +10,25 @@ use tokio::{
     time::timeout,
 };
 
-use crate::control::{Answer, Question};
+use crate::{
+    control::{Answer, Question},
+    output::metrics::Figures,
+};
 
 /// What waits for the loop at most; who asks then waits too.
 const WAITING: usize = 32;
 /// How long an answer may take: an audit reads every table of the node.
 const ANSWER: Duration = Duration::from_mins(10);
+/// How long figures may take, which nothing is read for.
+const FIGURES: Duration = Duration::from_secs(5);
 
 /// Something that a door asks the loop.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// A client of the socket asks.
     Question(Question, oneshot::Sender<Answer>),
+    /// Somebody scrapes.
+    Figures(oneshot::Sender<Figures>),
 }
 
 /// The doors' end of the way.
@@ -38,6 +45,11 @@ impl Asks {
     /// What the loop answers; `None` when it has ended, or has not answered in time.
     pub(super) async fn question(&self, question: Question) -> Option<Answer> {
         self.ask(ANSWER, |reply| Ask::Question(question, reply)).await
+    }
+
+    /// All figures of this moment; `None` as above.
+    pub(super) async fn figures(&self) -> Option<Figures> {
+        self.ask(FIGURES, Ask::Figures).await
     }
 
     async fn ask<T>(&self, within: Duration, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {

@@ -1,6 +1,7 @@
 //! The one loop: takes the rings through the engine until it is time to end, and says what was lost on the way.
 
 mod asked;
+mod figures;
 
 use std::{
     collections::VecDeque,
@@ -18,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::asked::Asked;
+use self::{asked::Asked, figures::Told};
 use super::{
     AgentError,
     asks::Ask,
@@ -84,6 +85,7 @@ pub(super) fn run(
             record: beside.record,
             reader,
             asked: Asked::new(beside.asked),
+            told: Told::new(before.clone()),
             tables: Vec::new(),
             losses_at: None,
             said,
@@ -144,6 +146,7 @@ struct Pump<'a, A> {
     /// What became of tables, and when: the rings may still hold records from before.
     tables: Vec<(Read, u64)>,
     asked: Asked,
+    told: Told,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.

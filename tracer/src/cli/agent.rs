@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use crate::{
-    agent::{self, AgentError, CGROUP_ROOT, DIRECTORY, Doors},
+    agent::{self, AgentError, CGROUP_ROOT, DIRECTORY, Doors, Metrics},
     host::node::{self, Verdict},
     limit::policy_file,
     mirror::Mirror,
@@ -25,6 +25,9 @@ pub struct Args {
     /// The kubelet's directory, as its own --root-dir has it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
     kubelet_dir: PathBuf,
+    /// Where to answer /metrics by HTTP (docs/metrics.md), or none [default: 127.0.0.1:10912]
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics_address: Option<Metrics>,
     /// Leave this hook out and read no table again, so that the mirror goes wrong: it shows what tests would find
     #[arg(long, hide = true, value_name = "FUNCTION", value_parser = hook)]
     without: Option<String>,
@@ -48,7 +51,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         note("mount-tracer: nothing can be limited on this node; `mount-tracer check` looks at the rest of it");
         return Ok(ExitCode::from(super::EXIT_NODE));
     }
-    let doors = Doors::make(DIRECTORY.as_ref())?;
+    let doors = Doors::make(DIRECTORY.as_ref(), args.metrics_address.unwrap_or_default())?;
     let mirror = if args.without.is_some() { Mirror::without_healing() } else { Mirror::default() };
     match super::probes::attach(args.probes, NEEDED, args.without.as_deref()) {
         Ok((probes, rings)) => {

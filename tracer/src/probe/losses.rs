@@ -2,7 +2,7 @@
 //! the namespaces that lost facts were about.
 
 use std::{
-    fs,
+    fs, iter,
     os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
 };
@@ -58,18 +58,23 @@ impl Losses {
         self.missed.iter().flatten().sum()
     }
 
-    /// What was lost since `before`; `None` when nothing was. `namespaces` are those that lost facts were about.
-    pub fn gap_since(&self, before: &Self, namespaces: Option<Vec<Namespace>>) -> Option<Gap> {
+    /// What was lost since `before`. Where runs were not counted before, none was.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
         let was = |one: &Dropped| {
             let same = |other: &&Dropped| (other.hook, other.reason) == (one.hook, one.reason);
             before.dropped.iter().find(same).map_or(0, |other| other.records)
         };
-        let dropped: Vec<Dropped> = self
-            .dropped
-            .iter()
-            .map(|one| Dropped { records: one.records - was(one), ..*one })
-            .filter(|one| one.records > 0)
-            .collect();
+        let since = self.dropped.iter().map(|one| Dropped { records: one.records - was(one), ..*one });
+        let dropped = since.filter(|one| one.records > 0).collect();
+        let runs_before = before.missed.iter().flatten().copied().chain(iter::repeat(0));
+        let runs = |now: &Vec<u64>| now.iter().zip(runs_before).map(|(now, was)| now.saturating_sub(was)).collect();
+        Self { dropped, operations: self.operations - before.operations, missed: self.missed.as_ref().map(runs) }
+    }
+
+    /// What was lost since `before`; `None` when nothing was. `namespaces` are those that lost facts were about.
+    pub fn gap_since(&self, before: &Self, namespaces: Option<Vec<Namespace>>) -> Option<Gap> {
+        let dropped = self.since(before).dropped;
         // Where one count could not be read, none is known this time.
         let missed = self.runs().saturating_sub(before.runs());
         if dropped.is_empty() && missed == 0 {

@@ -1,7 +1,7 @@
-//! A client of a running agent, by the bytes of the contract: its socket, line by line.
+//! A client of a running agent, by the bytes of the contracts: its socket line by line, and its metrics.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::Shutdown;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
@@ -74,5 +74,58 @@ impl Client {
             return Ok(None);
         }
         serde_json::from_str(&line).map(Some).with_context(|| format!("no JSON: {line:?}"))
+    }
+}
+
+/// Where the agent answers scrapes when nothing else is said.
+pub(crate) const METRICS: &str = "127.0.0.1:10912";
+
+/// What came back for a request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Names in small letters.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    /// A request's bytes, and all that comes back for them until the other side hangs up.
+    pub(crate) fn to(address: &str, request: &[u8]) -> Result<Self> {
+        let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_read_timeout(Some(LINE))?;
+        // It may hang up before it has read everything.
+        let _ = stream.write_all(request);
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).with_context(|| format!("no answer of {address}"))?;
+        Self::parse(&String::from_utf8(bytes).context("an answer that is not UTF-8")?)
+    }
+
+    /// GET /metrics.
+    pub(crate) fn scrape(address: &str) -> Result<Self> {
+        Self::to(address, format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no end of the head in {text:?}"))?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").with_context(|| format!("no header: {line:?}"))?;
+            Ok((name.to_lowercase(), value.to_owned()))
+        };
+        let status = status.with_context(|| format!("no status in {head:?}"))?;
+        Ok(Self { status, headers: lines.map(header).collect::<Result<_>>()?, body: body.to_owned() })
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(is, _)| is == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a series, as the text has it.
+    pub(crate) fn value(&self, series: &str) -> Result<u64> {
+        let line = self.body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = line.with_context(|| format!("no {series} in {}", self.body))?;
+        value.parse().with_context(|| format!("{series} is {value}"))
     }
 }

@@ -1,6 +1,7 @@
 //! How a running agent is asked, and that one agent runs at a time.
 
 use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
@@ -12,11 +13,11 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use super::asking::{AUDIT, Client, DIRECTORY, SOCKET, TABLES};
-use super::ground;
+use super::asking::{AUDIT, Client, DIRECTORY, METRICS, Reply, SOCKET, TABLES};
 use super::node::Agent;
 use super::program::{LINE, Program};
 use super::trial::trial;
+use super::{ground, kernel};
 
 /// Clients that the agent answers at once.
 const CLIENTS: usize = 8;
@@ -28,6 +29,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("doors::a_second_agent", a_second_agent),
         trial("doors::after_a_kill", after_a_kill),
         trial("doors::where_nothing_can_be_made", where_nothing_can_be_made),
+        trial("doors::metrics_count_what_was_done", metrics_count_what_was_done),
+        trial("doors::requests_that_are_none", requests_that_are_none),
+        trial("doors::an_address_that_is_taken", an_address_that_is_taken),
     ]
 }
 
@@ -159,4 +163,112 @@ fn where_nothing_can_be_made() -> Result<()> {
     ensure!(says("nobody can ask this agent") && says(DIRECTORY), "it says {notes:#?}");
     agent.stop()?;
     hidden.unmount_with(UnmountFlags::empty())
+}
+
+/// Every metric of the docs is there from the start, and operations are counted by kind and result.
+fn metrics_count_what_was_done() -> Result<()> {
+    let place = ground::directory("counted")?;
+    let agent = Agent::start("observe", &[])?;
+    let before = Reply::scrape(METRICS)?;
+    ensure!(before.status == 200, "a scrape is answered with {before:?}");
+    let content_type = before.header("content-type").unwrap_or_default();
+    ensure!(content_type.starts_with("text/plain; version=0.0.4"), "the content type is {content_type:?}");
+    expect_every_metric(&before)?;
+    for _ in 0..3 {
+        ground::mount_tmpfs(&place)?;
+        ground::unmount(&place, UnmountFlags::empty())?;
+    }
+    ensure!(ground::mount_tmpfs(&place.join("nowhere")).is_err(), "a mount at what is not there");
+    let deadline = Instant::now() + LINE;
+    let mut after = Reply::scrape(METRICS)?;
+    while counted(&before, &after)?.iter().sum::<u64>() < 7 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(50));
+        after = Reply::scrape(METRICS)?;
+    }
+    let counted = counted(&before, &after)?;
+    ensure!(counted == [3, 3, 1], "{counted:?} of 3 mounts, 3 unmounts and a failed mount");
+    let records = |reply: &Reply| reply.value("mount_tracer_records_read_total");
+    ensure!(records(&after)? > records(&before)?, "operations without records");
+    ensure!(after.value("mount_tracer_operations_lost_total")? == 0, "operations were lost");
+    agent.stop()
+}
+
+fn expect_every_metric(reply: &Reply) -> Result<()> {
+    let docs = include_str!("../../../docs/metrics.md");
+    let rows = docs.lines().filter_map(|line| line.strip_prefix("| `mount_tracer_"));
+    let names: Vec<&str> = rows.filter_map(|row| Some(row.split_once('`')?.0)).collect();
+    ensure!(names.len() > 10, "the docs name {names:?}");
+    for name in names {
+        let series = |end| reply.body.contains(&format!("\nmount_tracer_{name}{end}"));
+        // What the kernel does not count is not told.
+        let wanted = name != "runs_missed_total" || kernel::is_at_least(5, 12)?;
+        ensure!((series('{') || series(' ')) == wanted, "mount_tracer_{name}, wanted: {wanted}, in {}", reply.body);
+    }
+    Ok(())
+}
+
+/// By how much mounts, unmounts and failed mounts went up.
+fn counted(before: &Reply, after: &Reply) -> Result<[u64; 3]> {
+    let more = |labels: &str| -> Result<u64> {
+        let series = format!("mount_tracer_operations_total{{{labels}}}");
+        Ok(after.value(&series)? - before.value(&series)?)
+    };
+    Ok([
+        more(r#"op="mount",result="ok""#)?,
+        more(r#"op="umount",result="ok""#)?,
+        more(r#"op="mount",result="failed""#)?,
+    ])
+}
+
+/// What is refused, and that it leaves the agent as it was.
+fn requests_that_are_none() -> Result<()> {
+    const ADDRESS: &str = "127.0.0.1:10913";
+    let agent = Agent::start_with("observe", &[], &["--metrics-address", ADDRESS])?;
+    ensure!(TcpStream::connect(METRICS).is_err(), "it listens at {METRICS} too");
+    let answers = || -> Result<()> {
+        let reply = Reply::scrape(ADDRESS)?;
+        ensure!(reply.status == 200, "a scrape is answered with {reply:?}");
+        Ok(())
+    };
+    answers()?;
+    for (request, status) in [
+        (&b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"[..], 405),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /metrics/../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"\0\xff\r\n\r\n", 400),
+    ] {
+        let reply = Reply::to(ADDRESS, request)?;
+        ensure!(reply.status == status, "{:?} is answered with {reply:?}", String::from_utf8_lossy(request));
+        answers()?;
+    }
+    let long = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(100 << 10));
+    // The answer may be lost: it is sent while the request is still coming.
+    let reply = Reply::to(ADDRESS, long.as_bytes());
+    ensure!(!reply.as_ref().is_ok_and(|reply| reply.status != 431), "100 KiB of a header are answered with {reply:?}");
+    answers()?;
+    // More connections than it takes, which say nothing.
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(ADDRESS)).collect::<Result<_, _>>()?;
+    answers()?;
+    expect_tables(&mut Client::connect()?)?;
+    drop(silent);
+    agent.stop()
+}
+
+/// An address that was typed has to be had. Without one, limits matter more.
+fn an_address_that_is_taken() -> Result<()> {
+    let taken = TcpListener::bind(METRICS).with_context(|| format!("cannot listen at {METRICS}"))?;
+    let agent = Agent::start("observe", &[])?;
+    let noted = |errors: &[String]| errors.iter().any(|line| line.contains("no metrics") && line.contains(METRICS));
+    ensure!(noted(&agent.program.errors()), "it does not say that {METRICS} is taken: {:#?}", agent.program.errors());
+    let policy = agent.policy.to_str().context("the trials' own paths are UTF-8")?.to_owned();
+    agent.stop()?;
+    let refused = Program::start(&["agent", "--policy", &policy, "--metrics-address", METRICS])?.wait()?;
+    ensure!(refused.status.code() == Some(1), "ended with {}: {:#?}", refused.status, refused.errors);
+    let named = refused.errors.iter().any(|line| line.contains(METRICS) && line.contains("--metrics-address"));
+    ensure!(named, "no remedy in {:#?}", refused.errors);
+    drop(taken);
+    let silent = Agent::start_with("observe", &[], &["--metrics-address", "none"])?;
+    ensure!(TcpStream::connect(METRICS).is_err(), "it listens at {METRICS} all the same");
+    ensure!(!noted(&silent.program.errors()), "it says {:#?}", silent.program.errors());
+    silent.stop()
 }

@@ -102,7 +102,10 @@ impl Watched {
     fn start(flags: &[&str]) -> Result<Self> {
         let found = kernel_tables::namespaces()?.len();
         let agent = Agent::start_with("observe", &[], flags)?;
-        Ok(Self { agent, mirror: Mirror::Agent(Socket::connect()?), found })
+        let mut socket = Socket::connect()?;
+        // A namespace that is made of one whose table is not known yet has to be read too.
+        socket.wait_until_read()?;
+        Ok(Self { agent, mirror: Mirror::Agent(socket), found })
     }
 
     /// What it says of itself in the end, and what it has lost.

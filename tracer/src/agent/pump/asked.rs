@@ -84,6 +84,11 @@ impl<A: Act> Pump<'_, A> {
                         return Ok(Flow::End);
                     }
                 }
+                Ask::Figures(reply) => {
+                    if let Some(figures) = self.figures() {
+                        let _ = reply.send(figures);
+                    }
+                }
                 Ask::Question(question @ Question::Tables, reply) => {
                     let _ = reply.send(self.engine.answer(question));
                 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -11,6 +12,9 @@ use serde_json::Value;
 
 use super::kernel_tables::KernelMount;
 
+/// Reading the tables of a guest takes less than a second.
+const START: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
 const SOCKET: &str = "/run/mount-tracer/agent.sock";
 /// An audit under load, on an emulated processor, reads the tables of all namespaces.
 const ANSWER: Duration = Duration::from_mins(3);
@@ -85,6 +89,19 @@ impl Socket {
             ensure!(tables.insert(inode, table).is_none(), "two living namespaces are number {inode}");
         }
         Ok((tables, end))
+    }
+
+    /// Waits until the tables that were there when the agent began have been read.
+    pub(crate) fn wait_until_read(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            let (tables, _) = self.tables()?;
+            if !tables.is_empty() && tables.values().all(|table| table.state == "exact") {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "after {START:?} not every table is read: {tables:?}");
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Compares the mirror with a reading of all tables, at that reading's place among the events.
