@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    emit::{Wake, actor, call, header, lost, now, send},
+    emit::{Wake, actor, call, dirty, header, lost, now, own_namespace, send},
     globals::{CONTEXT_ROOT, CONTEXT_TYPE, DENTRY_SB, FILE_DATA, SB_DEV, TYPE_NAME},
     maps::{CALLS, Call, OPEN, SHORT, SHORT_MASK, short},
     read::{member, pointer, read, string, user_string, user_word},
@@ -144,6 +144,10 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
     let _ = OPEN.remove(bpf_get_current_pid_tgid());
     if !sent && open.delivered == 0 {
         lost();
+    }
+    if !sent && door.syscall == syscall::MOUNT_SETATTR {
+        // Its end alone says that attributes changed.
+        dirty(Some(own_namespace()));
     }
 }
 

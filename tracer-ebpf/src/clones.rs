@@ -9,7 +9,10 @@ use tracer_common::{
 
 use crate::{
     context::Exit,
-    emit::{Wake, call, call_start, dirty, fact_reserve, header, mounts_in, namespace_id, section_number, send},
+    emit::{
+        Wake, call, call_start, dirty, fact_reserve, header, is_anonymous, mounts_in, namespace_id, section_number,
+        send,
+    },
     globals::{MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, VFSMOUNT_FLAGS},
     maps::TABLES,
     mount::identity,
@@ -32,6 +35,8 @@ pub(crate) struct Batch {
     last: u64,
     /// Its original.
     original: u64,
+    /// The section that they belong to: what another one left behind is none of this one's.
+    section: u64,
 }
 
 #[map]
@@ -47,6 +52,11 @@ pub(crate) fn cloned(context: &impl Exit) {
     let Some(batch) = CLONES.get_ptr_mut(0) else { return };
     // SAFETY: a map value; who is here holds the namespace semaphore.
     unsafe {
+        let section = section_number();
+        if (*batch).section != section {
+            (*batch).section = section;
+            (*batch).record.count = 0;
+        }
         if (*batch).record.count as usize >= MAX_CLONES {
             flush(batch, 0);
         }
@@ -75,7 +85,7 @@ pub(crate) fn tree_is_made() {
     let Some(batch) = CLONES.get_ptr_mut(0) else { return };
     // SAFETY: a map value; who is here holds the namespace semaphore.
     unsafe {
-        if (*batch).record.count != 0 {
+        if (*batch).record.count != 0 && (*batch).section == section_number() {
             flush(batch, pointer((*batch).last, &MOUNT_NS));
         }
     }
@@ -101,8 +111,9 @@ unsafe fn flush(batch: *mut Batch, namespace: u64) {
         let bytes = size_of::<Clones>() + cloned * size_of::<ClonedMount>();
         let sent = send(&TABLES, hook::CLONE, record.cast(), bytes, fact_reserve(), Wake::No);
         count(sent);
-        if !sent {
-            dirty((namespace != 0).then_some(namespace));
+        // Of a namespace that lacks clones its count tells.
+        if !sent && namespace != 0 && !is_anonymous(namespace) {
+            dirty(Some(namespace));
         }
         (*record).count = 0;
     }

@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     globals::{NS_ID, NS_INUM, NS_IS_ANON, NS_MOUNTS, NS_NR_MOUNTS, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
-    maps::{Call, DIRTY, DROPS, DirtyKey, LOST, OPEN, SECTION, Section},
+    maps::{ALL_DIRTY, Call, DIRTY, DROPS, DirtyKey, LOST, OPEN, SECTION, Section},
     read::{current, member, pointer},
 };
 
@@ -129,15 +129,15 @@ pub(crate) fn lost() {
     add_one(&LOST, 0);
 }
 
-/// Notes that a fact of a namespace was lost; of any namespace when it is not known which.
+/// Notes that a fact of a namespace was lost; of any namespace when it is not known which, or when there is no room for it.
 #[inline(always)]
 pub(crate) fn dirty(namespace: Option<u64>) {
-    let key = namespace.map_or(DirtyKey { id: 0, inum: 0 }, |namespace| DirtyKey {
-        id: namespace_id(namespace),
-        inum: u64::from(member::<u32>(namespace, &NS_INUM)),
+    let noted = namespace.is_some_and(|namespace| {
+        let key = DirtyKey { id: namespace_id(namespace), inum: u64::from(member::<u32>(namespace, &NS_INUM)) };
+        DIRTY.insert(key, 1, 0).is_ok()
     });
-    if DIRTY.insert(key, 1, 0).is_err() {
-        let _ = DIRTY.insert(DirtyKey { id: 0, inum: 0 }, 1, 0);
+    if !noted {
+        let _ = ALL_DIRTY.set(0, 1, 0);
     }
 }
 
@@ -159,12 +159,18 @@ pub(crate) fn is_anonymous(namespace: u64) -> bool {
     if NS_IS_ANON.load() == ABSENT { namespace_id(namespace) == 0 } else { member::<u8>(namespace, &NS_IS_ANON) != 0 }
 }
 
+/// The running thread's mount namespace: `struct mnt_namespace *`.
+#[inline(always)]
+pub(crate) fn own_namespace() -> u64 {
+    pointer(pointer(current(), &TASK_NSPROXY), &NSPROXY_MNT_NS)
+}
+
 /// Who acts, field by field into a record.
 #[inline(always)]
 pub(crate) fn actor(to: *mut Actor) {
     // SAFETY: the helpers take nothing, or the record's own room.
     unsafe {
-        let namespace = pointer(pointer(current(), &TASK_NSPROXY), &NSPROXY_MNT_NS);
+        let namespace = own_namespace();
         (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
         (*to).ns_id = namespace_id(namespace);
         (*to).ns_inum = member(namespace, &NS_INUM);

@@ -96,7 +96,7 @@ pub(crate) struct SavedKey {
     pub(crate) hook: u64,
 }
 
-/// A namespace whose facts were lost. All zero stands for every namespace.
+/// A namespace whose facts were lost. All zero stands for detached trees, up to 6.17.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct DirtyKey {
@@ -198,6 +198,10 @@ pub(crate) static COVERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook
 /// Namespaces whose facts were lost, and how many of them; the agent takes them out.
 #[map]
 pub(crate) static DIRTY: HashMap<DirtyKey, u64> = HashMap::with_max_entries(DIRTY_NAMESPACES, 0);
+
+/// Not 0 when facts were lost of a namespace that nobody knows, or that found no room in [`DIRTY`]; the agent clears it.
+#[map]
+pub(crate) static ALL_DIRTY: Array<u64> = Array::with_max_entries(1, 0);
 
 /// By [`slot`].
 #[map]

@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     context::{Entry, Exit},
-    emit::{Wake, actor, call, header, lost, mounts_in, namespace_id, send},
+    emit::{Wake, actor, call, dirty, header, lost, mounts_in, namespace_id, send},
     globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_ORIG_AX, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
     maps::{CALLS, Call, OPEN},
     read::{current, member, pointer, read},
@@ -71,6 +71,7 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
     // SAFETY: the record is a whole one on the stack.
     if !unsafe { send(&CALLS, hook::NAMESPACE_MADE, (&raw mut fact).cast(), bytes, 0, Wake::Yes) } {
         lost();
+        dirty(Some(made));
     }
 }
 

@@ -2,7 +2,10 @@
 //! machine.
 
 use tracer_common::{
-    fact::{ABSENT, Actor, COMM_BYTES, CopyFact, GroupEnd, MountFact, NamespaceFact, SectionEnd, how, kind, syscall},
+    fact::{
+        ABSENT, Actor, COMM_BYTES, CopyFact, GroupEnd, MAKES_NAMESPACE, MountFact, NamespaceFact, SectionEnd, how,
+        kind, syscall,
+    },
     hook,
     hook::reason,
 };
@@ -262,7 +265,11 @@ fn namespace_ends(namespace: u64) {
     };
     let bytes = size_of::<NamespaceFact>();
     // SAFETY: the record is a whole one on the stack.
-    count(unsafe { send(&TABLES, hook::TREE_GOES, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) });
+    let sent = unsafe { send(&TABLES, hook::TREE_GOES, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) };
+    count(sent);
+    if !sent {
+        dirty(Some(namespace));
+    }
 }
 
 /// `static void namespace_unlock(void)`
@@ -296,6 +303,10 @@ pub(crate) fn section_ends() {
         // The end of the call wakes the agent.
         let wake = if call.is_some() { Wake::No } else { Wake::Yes };
         let sent = send(&TABLES, hook::SECTION_END, slot.cast(), size_of::<SectionEnd>(), 0, wake);
+        if !sent {
+            // What it ends may be about any.
+            dirty(None);
+        }
         match call.filter(|_| changes > 0) {
             Some(call) => {
                 (*call).sections += 1;
@@ -389,6 +400,11 @@ fn cut(hook: u32) {
 #[inline(always)]
 fn is_making_namespace() -> bool {
     // SAFETY: a map value; only this thread writes it.
-    let syscall = call().map_or(0, |call| unsafe { (*call).syscall });
-    matches!(syscall, syscall::COPY_NAMESPACE | syscall::OPEN_TREE | syscall::FSMOUNT)
+    let (syscall, flags) = call().map_or((0, 0), |call| unsafe { ((*call).syscall, (*call).flags) });
+    match syscall {
+        syscall::COPY_NAMESPACE => true,
+        // Their paths may lead to what the kernel mounts by itself.
+        syscall::OPEN_TREE | syscall::FSMOUNT => flags & MAKES_NAMESPACE != 0,
+        _ => false,
+    }
 }

@@ -10,7 +10,7 @@ use tracer_common::{
 use crate::{
     calls::Given,
     context::Entry,
-    emit::{Wake, call, call_start, header, send},
+    emit::{Wake, call, call_start, dirty, header, send},
     globals::{
         FILE_PATH, FILES_TABLE, FS_PWD, MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, PATH_DENTRY, TABLE_FILES,
         TASK_FILES, TASK_FS,
@@ -223,6 +223,9 @@ fn target_fact(hook: u32, number: u32, subject: u64, walk_from: Option<(u64, u64
     let bytes = fill(number, slot, &place) & SCRATCH_MASK;
     // SAFETY: the slot is longer than the mask.
     let sent = unsafe { send(&CALLS, hook, slot.cast(), bytes, 0, Wake::No) };
+    if !sent {
+        dirty(Some(place.namespace));
+    }
     if sent { target::SENT } else { target::LOST }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         policy::Policy,
     },
     mirror::Mirror,
-    operation::{CallEnd, Cause, Found, Gap, Op, Operation, Section, SectionFact, Syscall},
+    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall},
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -33,6 +33,8 @@ pub enum Input<'a> {
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
+    /// What was lost, and has been said, was about these namespaces too; `None` when it may be any.
+    Dirty(Option<Vec<Namespace>>),
     /// The mount namespaces with these inode numbers are there.
     Present(Vec<u32>),
     /// The mount table of a namespace was read, and all that it told has been put in.
@@ -42,8 +44,10 @@ pub enum Input<'a> {
         /// When the reading began, `CLOCK_BOOTTIME` in nanoseconds.
         began_ns: u64,
     },
-    /// Nobody is in the namespace with this inode number any more, by whom its table could be read.
+    /// Nobody is seen in the namespace with this inode number, by whom its table could be read.
     TableGone(u32),
+    /// The table of the namespace with this inode number could not be read this time.
+    TableFailed(u32),
     /// The mirror is to be compared with all tables.
     Audit,
     /// The policy's file has changed.
@@ -148,8 +152,8 @@ impl Engine {
     /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
     pub fn step(&mut self, input: Input<'_>, now_ns: u64) -> Vec<Effect> {
         let mut effects = self.take(input, now_ns);
-        let reads = self.mirror.as_mut().map(|mirror| mirror.due(now_ns)).unwrap_or_default();
-        effects.extend(reads.into_iter().map(Effect::Read));
+        let read = self.mirror.as_mut().and_then(|mirror| mirror.due(now_ns));
+        effects.extend(read.map(Effect::Read));
         effects
     }
 
@@ -166,7 +170,7 @@ impl Engine {
                         let assembled = self.fact(fact);
                         self.emit(assembled, now_ns)
                     }
-                    Err(error) => self.undecodable(error),
+                    Err(error) => self.undecodable(error, now_ns),
                 }
             }
             Input::LookedUp(ticket, facts) => self.limit(|limiter| limiter.looked_up(ticket, *facts, now_ns)),
@@ -187,7 +191,9 @@ impl Engine {
                 }
                 None => all.into_iter().map(Effect::Read).collect(),
             },
-            Input::TableGone(inum) => self.reflect(|mirror| mirror.unreadable(inum)),
+            Input::Dirty(namespaces) => self.reflect(|mirror| mirror.lost(namespaces.as_deref(), now_ns)),
+            Input::TableFailed(inum) => self.reflect(|mirror| mirror.failed(inum, now_ns)),
+            Input::TableGone(inum) => self.reflect(|mirror| mirror.unreadable(inum, now_ns)),
             Input::Audit => self.reflect(|mirror| mirror.begin_audit(now_ns)),
             Input::TableRead { inum, began_ns } => {
                 self.reflect(|mirror| mirror.read(inum, began_ns, now_ns));
@@ -220,9 +226,10 @@ impl Engine {
         Vec::new()
     }
 
-    fn undecodable(&mut self, _: DecodeError) -> Vec<Effect> {
+    /// Nobody knows what it was about.
+    fn undecodable(&mut self, _: DecodeError, now_ns: u64) -> Vec<Effect> {
         self.counts.undecodable += 1;
-        Vec::new()
+        self.reflect(|mirror| mirror.lost(None, now_ns))
     }
 
     fn fact(&mut self, fact: Fact) -> Vec<Assembled> {
@@ -307,5 +314,6 @@ impl Engine {
 /// its sections tell them.
 fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
     let sets = end.claimed.attributes | end.claimed.cleared != 0;
-    end.syscall == Syscall::MountSetattr && end.errno == 0 && sets && end.sections == 0 && end.found != Found::Some
+    let of_path = matches!(end.syscall, Syscall::MountSetattr | Syscall::OpenTreeAttr);
+    of_path && end.errno == 0 && sets && end.sections == 0 && end.found != Found::Some
 }

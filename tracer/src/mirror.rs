@@ -11,7 +11,7 @@ mod propagation;
 mod reads;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use self::{
     audit::Audit,
@@ -26,6 +26,9 @@ use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
 const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
 /// `MNT_NS_ANON_INO` of `uapi/linux/nsfs.h`: the inode number of a detached tree's namespace from 6.18 on.
 const DETACHED_INUM: u32 = 0xefff_fff7;
+
+/// How often nobody may be seen in a namespace before it is taken for one that ended.
+const MOST_UNSEEN: u32 = 4;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -103,6 +106,8 @@ impl Mirror {
         self.put_at(mount, at_ns);
         if let Some(table) = self.tables.get_mut(&place) {
             table.count = mount.ns_mounts as usize;
+            table.told_ns = at_ns;
+            table.unseen = 0;
         }
     }
 
@@ -132,6 +137,10 @@ impl Mirror {
             Some(some) => some.iter().map(|one| named(*one)).collect(),
             None => self.tables.keys().copied().collect(),
         };
+        if namespaces.is_none() {
+            // Nothing reads detached trees, and what is kept of them only says who is left in a group.
+            self.clear_detached();
+        }
         for namespace in all.into_iter().filter(|namespace| *namespace != DETACHED) {
             self.meet(namespace, now_ns);
             self.soil(namespace, ReadReason::Lost, now_ns);
@@ -146,37 +155,49 @@ impl Mirror {
             self.audit.finish(inum, began_ns, tables);
             return;
         }
-        let read: Vec<Namespace> = self.tables.keys().copied().filter(|namespace| namespace.inum == inum).collect();
-        for namespace in read {
-            self.forget_older(namespace, began_ns, now_ns);
-            let Some(table) = self.tables.get_mut(&namespace) else { continue };
-            if table.mounts.len() != table.count {
-                self.soil(namespace, ReadReason::Count, now_ns);
-            } else if again {
-                table.state = State::Dirty;
+        let (told, untold): (Vec<Namespace>, Vec<Namespace>) = self
+            .numbered(inum)
+            .into_iter()
+            .partition(|namespace| self.tables.get(namespace).is_some_and(|table| table.told_ns >= began_ns));
+        for namespace in &told {
+            self.put_right(*namespace, began_ns, again, now_ns);
+        }
+        for namespace in untold {
+            if told.is_empty() {
+                // Who was in it went elsewhere just then.
+                self.failed(inum, now_ns);
             } else {
-                table.state = State::Exact;
+                // It ended, and another one has its number.
+                self.end(namespace, &mut Gone::default());
             }
         }
     }
 
-    /// No process is in the namespace with this inode number any more: nobody can read its table, and nobody will.
-    pub fn unreadable(&mut self, inum: u32) {
+    /// The table of the namespace with this inode number could not be read this time.
+    pub fn failed(&mut self, inum: u32, now_ns: u64) {
         self.reads.done(inum);
         self.audit.abandon(inum);
-        let gone: Vec<Namespace> = self
-            .tables
-            .iter()
-            .filter(|(n, table)| n.inum == inum && table.state != State::Exact)
-            .map(|(n, _)| *n)
-            .collect();
-        for namespace in gone {
-            self.end(namespace, &mut Gone::default());
+        for namespace in self.numbered(inum) {
+            if self.tables.get(&namespace).is_some_and(|table| table.state != State::Exact) {
+                self.soil(namespace, ReadReason::Lost, now_ns);
+            }
         }
     }
 
-    /// The namespaces, by inode number, whose tables are to be read now. They count as read.
-    pub fn due(&mut self, now_ns: u64) -> Vec<u32> {
+    /// Nobody is seen in the namespace with this inode number: it ended, or who made it is not to be seen there yet.
+    pub fn unreadable(&mut self, inum: u32, now_ns: u64) {
+        for namespace in self.numbered(inum) {
+            let Some(table) = self.tables.get_mut(&namespace) else { continue };
+            table.unseen += u32::from(table.state != State::Exact);
+            if table.unseen > MOST_UNSEEN {
+                self.end(namespace, &mut Gone::default());
+            }
+        }
+        self.failed(inum, now_ns);
+    }
+
+    /// The namespace, by inode number, whose table is to be read now, if there is one. It counts as read.
+    pub fn due(&mut self, now_ns: u64) -> Option<u32> {
         self.reads.due(now_ns)
     }
 
@@ -187,6 +208,7 @@ impl Mirror {
 
     /// Compares all tables with what the kernel says, at its place in the stream, and changes nothing.
     pub fn begin_audit(&mut self, now_ns: u64) {
+        self.audit.settle();
         let exact = self.tables.iter().filter(|(_, table)| table.state == State::Exact);
         for (namespace, _) in exact.filter(|(namespace, _)| **namespace != DETACHED) {
             // One that is to be read for another reason is not to be relied upon.
@@ -236,14 +258,13 @@ impl Mirror {
 
     /// The kernel's count at the first fact of each namespace is that of before the section: it must be ours.
     fn check_counts(&mut self, section: &Section) {
-        let mut seen: Vec<Namespace> = Vec::new();
+        let mut seen = HashSet::new();
         for fact in &section.facts {
             let SectionFact::Mount(_, mount) = fact else { continue };
             let place = place_of(mount);
-            if place == DETACHED || seen.contains(&place) {
+            if place == DETACHED || !seen.insert(place) {
                 continue;
             }
-            seen.push(place);
             self.meet(place, section.end_ns);
             let differs = |table: &Table| table.state == State::Exact && table.mounts.len() != mount.ns_mounts as usize;
             if self.tables.get(&place).is_some_and(differs) {
@@ -318,6 +339,13 @@ impl Mirror {
         }
     }
 
+    fn clear_detached(&mut self) {
+        let detached = self.tables.remove(&DETACHED).unwrap_or_default();
+        for (identity, entry) in &detached.mounts {
+            self.groups.take(DETACHED, *identity, entry);
+        }
+    }
+
     /// The slaves of a group that has no members any more have another master.
     fn inherit(&mut self, group: u32, heir: Option<u32>) {
         for (place, identity) in self.groups.take_slaves(group) {
@@ -342,6 +370,10 @@ impl Mirror {
     /// A tree of clones was made: for a namespace of its own, or detached.
     fn born(&mut self, batches: &[&Clones], now_ns: u64) {
         let Some(last) = batches.last() else { return };
+        if last.namespace.is_none() && last.mounts == 0 {
+            // They were thrown away, or their last ones were lost: in no namespace at all is nobody.
+            return;
+        }
         let place = last.namespace.map_or(DETACHED, named);
         let origin = last.copied_from.map_or(DETACHED, named);
         let known = self.tables.get(&origin).is_some_and(|table| table.state == State::Exact);
@@ -363,6 +395,24 @@ impl Mirror {
             table.state = State::Exact;
         } else {
             self.reads.want(place.inum, ReadReason::Met, now_ns);
+        }
+    }
+
+    /// The namespaces with an inode number: one, and maybe others that ended without a word.
+    fn numbered(&self, inum: u32) -> Vec<Namespace> {
+        self.tables.keys().copied().filter(|namespace| namespace.inum == inum).collect()
+    }
+
+    /// A table was read to its end.
+    fn put_right(&mut self, namespace: Namespace, began_ns: u64, again: bool, now_ns: u64) {
+        self.forget_older(namespace, began_ns, now_ns);
+        let Some(table) = self.tables.get_mut(&namespace) else { return };
+        if table.mounts.len() != table.count {
+            self.soil(namespace, ReadReason::Count, now_ns);
+        } else if again {
+            table.state = State::Dirty;
+        } else {
+            table.state = State::Exact;
         }
     }
 

@@ -259,18 +259,21 @@ impl<A: Act> Pump<'_, A> {
         Ok(Flow::On)
     }
 
+    /// Says what was lost. A program counts a loss and then notes whose it was: what is noted late is told too.
     fn say_losses(&mut self) -> Result<Flow, AgentError> {
         self.losses_at = None;
         let losses = self.probes.losses()?;
-        if losses == self.said {
-            return Ok(Flow::On);
-        }
         let dirty = self.probes.take_dirty()?;
-        let gap = losses.gap_since(&self.said, dirty);
+        let gap = losses.gap_since(&self.said, dirty.clone());
         self.said = losses;
-        let Some(gap) = gap else { return Ok(Flow::On) };
-        note(loss(&gap));
-        self.step(Input::Loss(gap))
+        match gap {
+            Some(gap) => {
+                note(loss(&gap));
+                self.step(Input::Loss(gap))
+            }
+            None if dirty.as_ref().is_none_or(|some| !some.is_empty()) => self.step(Input::Dirty(dirty)),
+            None => Ok(Flow::On),
+        }
     }
 
     /// One input, and what its effects answer.
@@ -303,8 +306,8 @@ fn table_input(read: Read) -> Input<'static> {
         Read::Whole { inum, began_ns } => Input::TableRead { inum, began_ns },
         Read::Gone(inum) => Input::TableGone(inum),
         Read::Failed(inum, error) => {
-            note(format_args!("note: the table of mount namespace {inum} cannot be read: {error}"));
-            Input::TableGone(inum)
+            note(format_args!("note: the table of mount namespace {inum} cannot be read this time: {error}"));
+            Input::TableFailed(inum)
         }
     }
 }

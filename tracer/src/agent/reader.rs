@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use rustix::thread::gettid;
+use rustix::{io::Errno, thread::gettid};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{AgentError, boot_ns};
@@ -39,7 +39,7 @@ pub(super) enum Read {
     },
     /// It was not.
     Failed(u32, io::Error),
-    /// Nobody is in it any more.
+    /// Nobody is seen in it.
     Gone(u32),
 }
 
@@ -106,7 +106,16 @@ impl Tables {
         let read = began.and_then(|()| read_one(&task.dir(Path::new(PROC)).join("mounts")));
         // Nothing is read now, and a map that cannot be written tells nothing.
         let _ = self.reading.set(None);
-        read.map_or_else(|error| Read::Failed(inum, error), |()| Read::Whole { inum, began_ns })
+        match read {
+            Ok(()) => Read::Whole { inum, began_ns },
+            // Who was in it has ended: there may be others.
+            Err(error)
+                if [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some).contains(&Errno::from_io_error(&error)) =>
+            {
+                Read::Gone(inum)
+            }
+            Err(error) => Read::Failed(inum, error),
+        }
     }
 
     /// A thread in the namespace: the one that was known if it still is, else all are looked at again.

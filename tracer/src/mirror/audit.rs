@@ -42,6 +42,13 @@ impl Audit {
         self.on.is_empty()
     }
 
+    /// What was not told by now differs.
+    pub(super) fn settle(&mut self) {
+        for words in std::mem::take(&mut self.suspects).into_values() {
+            self.differ(words);
+        }
+    }
+
     pub(super) fn begin(&mut self, inum: u32) {
         self.on.entry(inum).or_default();
     }

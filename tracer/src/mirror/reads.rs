@@ -78,22 +78,24 @@ impl Reads {
         !self.running.contains(&inum)
     }
 
-    /// Those to read now: never one that is being read.
-    pub(super) fn due(&mut self, now_ns: u64) -> Vec<u32> {
-        let running = &self.running;
-        let due = |inum: &u32, wanted: &mut Wanted| wanted.at_ns <= now_ns && !running.contains(inum);
-        let due: Vec<(u32, Wanted)> = self.wanted.extract_if(due).collect();
-        for (inum, wanted) in &due {
-            *self.counts.entry(wanted.reason).or_default() += 1;
-            self.running.insert(*inum);
+    /// The one to read now, who has waited longest: one at a time, so that what a reading tells is taken out of the ring before the
+    /// next one fills it.
+    pub(super) fn due(&mut self, now_ns: u64) -> Option<u32> {
+        if !self.running.is_empty() {
+            return None;
         }
-        due.into_iter().map(|(inum, _)| inum).collect()
+        let due = self.wanted.iter().filter(|(_, wanted)| wanted.at_ns <= now_ns);
+        let inum = *due.min_by_key(|(inum, wanted)| (wanted.at_ns, **inum))?.0;
+        let wanted = self.wanted.remove(&inum)?;
+        *self.counts.entry(wanted.reason).or_default() += 1;
+        self.running.insert(inum);
+        Some(inum)
     }
 
     /// When there is one next.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
-        let waiting = self.wanted.iter().filter(|(inum, _)| !self.running.contains(inum));
-        waiting.map(|(_, wanted)| wanted.at_ns).min()
+        let waiting = self.wanted.values().filter(|_| self.running.is_empty());
+        waiting.map(|wanted| wanted.at_ns).min()
     }
 
     /// One was read, or cannot be; whether it is to be read again.

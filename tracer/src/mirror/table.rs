@@ -43,6 +43,10 @@ pub struct Table {
     pub mounts: HashMap<u64, Entry>,
     /// How many there are by the kernel's count, as the last record of a reading said and what changed since.
     pub(super) count: usize,
+    /// When a reading told of it last, `CLOCK_BOOTTIME` in nanoseconds.
+    pub(super) told_ns: u64,
+    /// How often nobody was seen in it since.
+    pub(super) unseen: u32,
     /// How often it was wrong lately, and when last.
     soiled: u32,
     soiled_ns: u64,

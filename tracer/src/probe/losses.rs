@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapError, PerCpuArray, PerCpuValues},
+    maps::{Array, HashMap, MapError, PerCpuArray, PerCpuValues},
 };
 use tracer_common::hook::reason;
 
@@ -25,7 +25,7 @@ pub const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "
 /// The counts of calls that a second program saw for the first one, by hook.
 const COVERED: &str = "COVERED";
 
-/// The key of the map of namespaces that lost facts; all zero stands for every namespace.
+/// The key of the map of namespaces that lost facts; all zero stands for detached trees, up to 6.17.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct DirtyKey {
@@ -108,6 +108,7 @@ pub(super) fn read(ebpf: &Ebpf, attached: &[Attached]) -> Result<Losses, ProbeEr
 
 /// Takes the namespaces out that lost facts were about; `None` when it may be any.
 pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, ProbeError> {
+    let all = take_all_dirty(ebpf)?;
     let name = "DIRTY";
     let map = ebpf.map_mut(name).ok_or(ProbeError::NoSymbol(name))?;
     let mut dirty: HashMap<_, DirtyKey, u64> =
@@ -118,12 +119,23 @@ pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, Prob
         // Gone already is as good.
         let _ = dirty.remove(key);
     }
-    if keys.iter().any(|key| key.id == 0 && key.inum == 0) {
-        return Ok(None);
-    }
     #[expect(clippy::cast_possible_truncation, reason = "inode numbers of namespaces have 32 bits")]
-    let namespaces = keys.iter().map(|key| Namespace { inum: key.inum as u32, id: key.id }).collect();
-    Ok(Some(namespaces))
+    let namespaces = keys.iter().map(|key| Namespace { inum: key.inum as u32, id: key.id });
+    // Detached trees are in none.
+    Ok((!all).then(|| namespaces.filter(|namespace| namespace.inum != 0).collect()))
+}
+
+/// Whether facts of nobody knows which namespace were lost since this was asked last.
+fn take_all_dirty(ebpf: &mut Ebpf) -> Result<bool, ProbeError> {
+    let name = "ALL_DIRTY";
+    let failed = |source| ProbeError::Map { name, source };
+    let map = ebpf.map_mut(name).ok_or(ProbeError::NoSymbol(name))?;
+    let mut all: Array<_, u64> = Array::try_from(map).map_err(failed)?;
+    let found = all.get(&0, 0).map_err(failed)? != 0;
+    if found {
+        all.set(0, 0, 0).map_err(failed)?;
+    }
+    Ok(found)
 }
 
 /// Starts the count of covered calls of a hook: a second program that stood alone saw every call.

@@ -86,7 +86,9 @@ impl Socket {
         for line in lines {
             let table = HeldTable::deserialize(&line).with_context(|| format!("a table in another form: {line}"))?;
             let inode = table.mntns;
-            ensure!(tables.insert(inode, table).is_none(), "two living namespaces are number {inode}");
+            if let Some(other) = tables.insert(inode, table) {
+                bail!("two living namespaces are number {inode}: {line} and {other:?}");
+            }
         }
         Ok((tables, end))
     }
