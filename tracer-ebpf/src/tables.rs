@@ -3,8 +3,7 @@
 
 use tracer_common::{
     fact::{
-        ABSENT, Actor, COMM_BYTES, CopyFact, GroupEnd, MAKES_NAMESPACE, MountFact, NamespaceFact, SectionEnd, how,
-        kind, syscall,
+        ABSENT, Actor, COMM_BYTES, CopyFact, MAKES_NAMESPACE, MountFact, NamespaceFact, SectionEnd, how, kind, syscall,
     },
     hook,
     hook::reason,
@@ -19,18 +18,16 @@ use crate::{
     },
     globals::{
         ATTACH_RECURSIVE_MNT_ARGUMENTS, MAKE_VISIBLE_ARGUMENTS, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST,
-        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, MOUNT_SLAVES, NS_INUM, NS_ROOT, TASK_MM,
+        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, NS_INUM, NS_ROOT, TASK_MM,
     },
     maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
-    mount::{Place, fill, next_peer, own_root, stands_at},
+    mount::{Place, fill, own_root, stands_at},
     read::{current, member, pointer, read},
     tree::{self, next_mount},
 };
 
 /// Mounts of one list or tree that a program may walk: the length that the verifier is asked to follow.
 const MAX_LIST: u32 = 1024;
-/// `MS_SHARED` of `uapi/linux/mount.h`.
-const SHARED: u64 = 1 << 20;
 /// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
 const MOVING: u64 = 1;
 
@@ -169,44 +166,6 @@ pub(crate) fn list_detached(context: &impl Exit) {
     }
     if entry != head {
         cut(hook::DETACH);
-    }
-}
-
-/// `void change_mnt_propagation(struct mount *mnt, int type)`. Up to 6.17 also called for each mount that was just
-/// unmounted: that one is in no namespace any more.
-#[inline(always)]
-pub(crate) fn propagation_changed(context: &impl Exit) {
-    let subject = context.argument(0);
-    let namespace = pointer(subject, &MOUNT_NS);
-    if namespace != 0 {
-        mount_fact(hook::CHANGE << 16 | u32::from(kind::CHANGE), subject, namespace);
-    }
-}
-
-/// `void change_mnt_propagation(struct mount *mnt, int type)`, at its entry. The last mount that leaves its peer group hands its
-/// slaves on to its master (`do_make_slave`, `transfer_propagation`): no hook tells it of them.
-#[inline(always)]
-pub(crate) fn group_ends(context: &impl Entry) {
-    let (subject, to) = (context.argument(0), context.argument(1));
-    let group: u32 = member(subject, &MOUNT_GROUP);
-    let (slaves, first) = (u64::from(MOUNT_SLAVES.load()), pointer(subject, &MOUNT_SLAVES));
-    // An empty list of the one kind leads to itself, of the other to nothing.
-    let has_slaves = first != 0 && first != subject.wrapping_add(slaves);
-    if to == SHARED || group == 0 || next_peer(subject) != subject || !has_slaves {
-        return;
-    }
-    let mut fact = GroupEnd {
-        header: header(kind::GROUP_END, hook::GROUP_END, call_start(), section_number()),
-        group,
-        heir: member(pointer(subject, &MOUNT_MASTER), &MOUNT_GROUP),
-    };
-    let bytes = size_of::<GroupEnd>();
-    // SAFETY: the record is a whole one on the stack.
-    let sent = unsafe { send(&TABLES, hook::GROUP_END, (&raw mut fact).cast(), bytes, fact_reserve(), Wake::No) };
-    count(sent);
-    if !sent {
-        // Its slaves may be anywhere.
-        dirty(None);
     }
 }
 

@@ -8,6 +8,7 @@ mod audit;
 mod entry;
 mod groups;
 mod propagation;
+mod reading;
 mod reads;
 mod table;
 
@@ -26,9 +27,6 @@ use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
 const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
 /// `MNT_NS_ANON_INO` of `uapi/linux/nsfs.h`: the inode number of a detached tree's namespace from 6.18 on.
 const DETACHED_INUM: u32 = 0xefff_fff7;
-
-/// How often nobody may be seen in a namespace before it is taken for one that ended.
-const MOST_UNSEEN: u32 = 4;
 
 /// The tables.
 #[derive(Debug, Default)]
@@ -95,22 +93,6 @@ impl Mirror {
         }
     }
 
-    /// A table that is being read has this mount.
-    pub fn seed(&mut self, at_ns: u64, mount: &Mount) {
-        let place = place_of(mount);
-        if self.audit.is_on(place.inum) {
-            let table = self.tables.get(&place);
-            self.audit.compare(place, mount, table.filter(|table| table.state == State::Exact), at_ns);
-            return;
-        }
-        self.put_at(mount, at_ns);
-        if let Some(table) = self.tables.get_mut(&place) {
-            table.count = mount.ns_mounts as usize;
-            table.told_ns = at_ns;
-            table.unseen = 0;
-        }
-    }
-
     /// How a mount stands, told outside of sections: only its attributes can have been changed there.
     pub fn attributes(&mut self, mount: &Mount) {
         let place = place_of(mount);
@@ -144,77 +126,6 @@ impl Mirror {
         for namespace in all.into_iter().filter(|namespace| *namespace != DETACHED) {
             self.meet(namespace, now_ns);
             self.soil(namespace, ReadReason::Lost, now_ns);
-        }
-    }
-
-    /// The table of the namespace with this inode number was read, from `began_ns` on, and all that it told has been put in.
-    pub fn read(&mut self, inum: u32, began_ns: u64, now_ns: u64) {
-        let again = self.reads.done(inum);
-        if self.audit.is_on(inum) {
-            let tables = self.tables.iter().filter(|(namespace, _)| namespace.inum == inum);
-            self.audit.finish(inum, began_ns, tables);
-            return;
-        }
-        let (told, untold): (Vec<Namespace>, Vec<Namespace>) = self
-            .numbered(inum)
-            .into_iter()
-            .partition(|namespace| self.tables.get(namespace).is_some_and(|table| table.told_ns >= began_ns));
-        for namespace in &told {
-            self.put_right(*namespace, began_ns, again, now_ns);
-        }
-        for namespace in untold {
-            if told.is_empty() {
-                // Who was in it went elsewhere just then.
-                self.failed(inum, now_ns);
-            } else {
-                // It ended, and another one has its number.
-                self.end(namespace, &mut Gone::default());
-            }
-        }
-    }
-
-    /// The table of the namespace with this inode number could not be read this time.
-    pub fn failed(&mut self, inum: u32, now_ns: u64) {
-        self.reads.done(inum);
-        self.audit.abandon(inum);
-        for namespace in self.numbered(inum) {
-            if self.tables.get(&namespace).is_some_and(|table| table.state != State::Exact) {
-                self.soil(namespace, ReadReason::Lost, now_ns);
-            }
-        }
-    }
-
-    /// Nobody is seen in the namespace with this inode number: it ended, or who made it is not to be seen there yet.
-    pub fn unreadable(&mut self, inum: u32, now_ns: u64) {
-        for namespace in self.numbered(inum) {
-            let Some(table) = self.tables.get_mut(&namespace) else { continue };
-            table.unseen += u32::from(table.state != State::Exact);
-            if table.unseen > MOST_UNSEEN {
-                self.end(namespace, &mut Gone::default());
-            }
-        }
-        self.failed(inum, now_ns);
-    }
-
-    /// The namespace, by inode number, whose table is to be read now, if there is one. It counts as read.
-    pub fn due(&mut self, now_ns: u64) -> Option<u32> {
-        self.reads.due(now_ns)
-    }
-
-    /// When [`Self::due`] has something next, `CLOCK_BOOTTIME` in nanoseconds.
-    pub fn next_due_ns(&self) -> Option<u64> {
-        self.reads.next_due_ns()
-    }
-
-    /// Compares all tables with what the kernel says, at its place in the stream, and changes nothing.
-    pub fn begin_audit(&mut self, now_ns: u64) {
-        self.audit.settle();
-        let exact = self.tables.iter().filter(|(_, table)| table.state == State::Exact);
-        for (namespace, _) in exact.filter(|(namespace, _)| **namespace != DETACHED) {
-            // One that is to be read for another reason is not to be relied upon.
-            if self.reads.want(namespace.inum, ReadReason::Asked, now_ns) {
-                self.audit.begin(namespace.inum);
-            }
         }
     }
 
@@ -360,6 +271,7 @@ impl Mirror {
     /// A namespace ends, and all that is mounted in it.
     fn end(&mut self, namespace: Namespace, gone: &mut Gone) {
         self.reads.forget(namespace.inum);
+        self.audit.abandon(namespace.inum);
         let Some(table) = self.tables.remove(&named(namespace)) else { return };
         for (identity, entry) in &table.mounts {
             self.groups.take(namespace, *identity, entry);
@@ -395,38 +307,6 @@ impl Mirror {
             table.state = State::Exact;
         } else {
             self.reads.want(place.inum, ReadReason::Met, now_ns);
-        }
-    }
-
-    /// The namespaces with an inode number: one, and maybe others that ended without a word.
-    fn numbered(&self, inum: u32) -> Vec<Namespace> {
-        self.tables.keys().copied().filter(|namespace| namespace.inum == inum).collect()
-    }
-
-    /// A table was read to its end.
-    fn put_right(&mut self, namespace: Namespace, began_ns: u64, again: bool, now_ns: u64) {
-        self.forget_older(namespace, began_ns, now_ns);
-        let Some(table) = self.tables.get_mut(&namespace) else { return };
-        if table.mounts.len() != table.count {
-            self.soil(namespace, ReadReason::Count, now_ns);
-        } else if again {
-            table.state = State::Dirty;
-        } else {
-            table.state = State::Exact;
-        }
-    }
-
-    /// What a reading did not find is not there. If a group loses its last member by that, nobody knows what became of its slaves.
-    fn forget_older(&mut self, namespace: Namespace, began_ns: u64, now_ns: u64) {
-        let Some(table) = self.tables.get(&namespace) else { return };
-        let older: Vec<u64> =
-            table.mounts.iter().filter(|(_, entry)| entry.at_ns < began_ns).map(|(identity, _)| *identity).collect();
-        let groups: Vec<u32> = older.iter().filter_map(|identity| table.mounts.get(identity)?.shared).collect();
-        for identity in older {
-            self.remove(namespace, identity);
-        }
-        for slave in groups.into_iter().flat_map(|group| self.groups.orphans(group)).collect::<Vec<_>>() {
-            self.soil(slave, ReadReason::Lost, now_ns);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A table that is read while it changes, births, losses, groups.
+//! A table that is read while it changes, births, losses, groups. It is one room, because all of it is about one table and what the
+//! same few helpers build.
 
 use proptest::prelude::*;
 
@@ -317,6 +318,15 @@ fn an_audit_finds_what_is_missing_on_either_side() {
     assert_eq!(words.len(), 2, "{words:?}");
     assert!(words[0].contains("mount 7: the mirror has no such mount"), "{words:?}");
     assert!(words[1].contains("mount 2: the kernel has no such mount"), "{words:?}");
+}
+
+#[test]
+fn an_audit_does_not_wait_for_who_has_ended() {
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };
+    mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 11));
+    assert!(mirror.audit().is_done() && mirror.due(u64::MAX).is_none());
 }
 
 proptest! {
