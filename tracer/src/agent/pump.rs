@@ -179,12 +179,12 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
-            let (mut policy, mut table) = (None, None);
+            let (mut policy, mut table, mut idle) = (None, None, false);
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
                 () = sleep_or_never(self.losses_at.map(|at| at.saturating_duration_since(Instant::now()))) => false,
-                () = sleep(LOOK) => false,
+                () = sleep(LOOK) => { idle = true; false }
                 () = yield_or_never(self.wait != Wait::Wake) => false,
                 read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
                 () = self.asked.next() => false,
@@ -192,6 +192,10 @@ impl<A: Act> Pump<'_, A> {
                 () = signals.next() => true,
                 () = &mut end => true,
             };
+            // The last record of all may have been lost: no other one makes it be noticed.
+            if idle && self.probes.is_dirty()? {
+                self.losses_at = Some(Instant::now());
+            }
             if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_losses()? == Flow::End {
                 return Ok(self.engine.counts());
             }

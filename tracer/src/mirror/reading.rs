@@ -67,6 +67,7 @@ impl Mirror {
             let Some(table) = self.tables.get_mut(&namespace) else { continue };
             table.unseen += u32::from(table.state != State::Exact);
             if table.unseen > MOST_UNSEEN {
+                self.reads.leave_alone(inum, now_ns);
                 self.end(namespace, &mut Gone::default());
             }
         }

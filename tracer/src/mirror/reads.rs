@@ -40,6 +40,9 @@ impl ReadReason {
     }
 }
 
+/// How long a namespace that nobody is seen in is left alone: looking for somebody means looking at every thread of the node.
+const LEFT_ALONE_NS: u64 = 60_000_000_000;
+
 /// A table that is to be read.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
@@ -54,6 +57,8 @@ pub struct Reads {
     wanted: HashMap<u32, Wanted>,
     /// Those that are being read.
     running: HashSet<u32>,
+    /// Namespaces that nobody was seen in, and until when they are left alone.
+    alone: HashMap<u32, u64>,
     counts: BTreeMap<ReadReason, u64>,
     never_heals: bool,
 }
@@ -74,6 +79,7 @@ impl Reads {
         if self.never_heals && reason.heals() || self.wanted.contains_key(&inum) {
             return false;
         }
+        let at_ns = self.alone.get(&inum).map_or(at_ns, |until_ns| at_ns.max(*until_ns));
         self.wanted.insert(inum, Wanted { reason, at_ns });
         !self.running.contains(&inum)
     }
@@ -84,6 +90,7 @@ impl Reads {
         if !self.running.is_empty() {
             return None;
         }
+        self.alone.retain(|_, until_ns| *until_ns > now_ns);
         let due = self.wanted.iter().filter(|(_, wanted)| wanted.at_ns <= now_ns);
         let inum = *due.min_by_key(|(inum, wanted)| (wanted.at_ns, **inum))?.0;
         let wanted = self.wanted.remove(&inum)?;
@@ -102,6 +109,11 @@ impl Reads {
     pub(super) fn done(&mut self, inum: u32) -> bool {
         self.running.remove(&inum);
         self.wanted.contains_key(&inum)
+    }
+
+    /// Nobody was seen in a namespace for long enough.
+    pub(super) fn leave_alone(&mut self, inum: u32, now_ns: u64) {
+        self.alone.insert(inum, now_ns + LEFT_ALONE_NS);
     }
 
     /// A namespace ended: nobody wants to read it.

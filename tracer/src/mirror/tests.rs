@@ -173,6 +173,10 @@ fn a_namespace_that_nobody_is_seen_in_is_forgotten_after_a_while() {
     }
     assert!(now_ns > 500_000_000, "who makes one may not be seen in it at once: {now_ns}");
     assert_eq!((mirror.sizes(), mirror.next_due_ns()), (Sizes::default(), None));
+    // It may be one without a process, bound to a file: it is met again with each change in it, and not looked for each time.
+    mirror.made(HOME, now_ns + 1);
+    assert_eq!((state(&mirror, HOME), mirror.due(now_ns + 1)), (Some(State::Unread), None));
+    assert_eq!(mirror.due(now_ns + 60_000_000_000), Some(HOME.inum));
 }
 
 #[test]

@@ -320,6 +320,11 @@ impl Probes {
         losses::read(&self.ebpf, &self.attached)
     }
 
+    /// Whether facts of tables were lost since [`Self::take_dirty`]: asking costs little.
+    pub fn is_dirty(&self) -> Result<bool, ProbeError> {
+        losses::is_dirty(&self.ebpf)
+    }
+
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.
     pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
         losses::take_dirty(&mut self.ebpf)

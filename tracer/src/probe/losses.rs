@@ -125,6 +125,15 @@ pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, Prob
     Ok((!all).then(|| namespaces.filter(|namespace| namespace.inum != 0).collect()))
 }
 
+/// Whether there is something for [`take_dirty`].
+pub(super) fn is_dirty(ebpf: &Ebpf) -> Result<bool, ProbeError> {
+    let map = |name| ebpf.map(name).ok_or(ProbeError::NoSymbol(name));
+    let failed = |name| move |source| ProbeError::Map { name, source };
+    let all: Array<_, u64> = Array::try_from(map("ALL_DIRTY")?).map_err(failed("ALL_DIRTY"))?;
+    let some: HashMap<_, DirtyKey, u64> = HashMap::try_from(map("DIRTY")?).map_err(failed("DIRTY"))?;
+    Ok(all.get(&0, 0).map_err(failed("ALL_DIRTY"))? != 0 || some.keys().next().is_some())
+}
+
 /// Whether facts of nobody knows which namespace were lost since this was asked last.
 fn take_all_dirty(ebpf: &mut Ebpf) -> Result<bool, ProbeError> {
     let name = "ALL_DIRTY";

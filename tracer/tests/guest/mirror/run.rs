@@ -23,8 +23,8 @@ const MOST_MOUNTS: u32 = 200;
 const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
 /// How long the agent may take to read what happened before the rest. Far above what is seen.
 const DIGESTED: Duration = Duration::from_mins(1);
-/// How long it may then take until no table is in doubt.
-const EXACT: Duration = Duration::from_secs(5);
+/// How long it may then take until no table is in doubt. After losses tables are read one by one, and wait longer each time.
+const EXACT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 /// As often the agent audits itself while a workload is carried out.
 const AUDITS: usize = 3;
