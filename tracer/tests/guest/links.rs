@@ -26,7 +26,7 @@ const TARGET: usize = 6;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("links::what_trace_claims_is_what_the_kernel_has", what_trace_claims_is_what_the_kernel_has),
+        trial("links::what_check_claims_is_what_the_kernel_has", what_check_claims_is_what_the_kernel_has),
         trial("links::the_agent_watches_cgroups_too", the_agent_watches_cgroups_too),
     ]
 }
@@ -49,22 +49,22 @@ struct Attached {
     targets: Hooks,
 }
 
-fn what_trace_claims_is_what_the_kernel_has() -> Result<()> {
+fn what_check_claims_is_what_the_kernel_has() -> Result<()> {
     let debug = Debugfs::mount()?;
     let list = debug.path.join("kprobes/list");
     expect_nothing_attached(&list)?;
     let claims = claims()?;
-    // With all that it can attach.
-    let trace = Program::trace(&["--existing"])?;
-    let attached = Attached::read(&trace, &list)?;
+    // It attaches all that there is.
+    let agent = agent()?;
+    let attached = Attached::read(&agent, &list)?;
     eprintln!("the kernel has {attached:?}");
-    // What watches cgroups is for the agent alone.
+    // What watches cgroups has a trial of its own.
     let claims: Hooks = claims.into_iter().filter(|((kind, _), _)| !is_tracepoint(kind)).collect();
     let differences = attached.differences(&claims);
     ensure!(differences.is_empty(), "check and the kernel differ:\n{}", differences.join("\n"));
     expect_each_difference_found(&attached, &claims)?;
     expect_kind_asked_for(&claims)?;
-    trace.terminate()?;
+    agent.terminate()?;
     expect_nothing_attached(&list)?;
     debug.unmount()
 }
@@ -103,15 +103,21 @@ fn the_agent_watches_cgroups_too() -> Result<()> {
     let claimed: BTreeSet<String> =
         claims.filter(|(kind, _)| is_tracepoint(kind)).map(|(_, tracepoint)| tracepoint).collect();
     ensure!(!claimed.is_empty(), "check names no tracepoint");
-    let policy = ground::directory("policy")?.join("policy.yaml");
-    ground::write_file(&policy, "mode: observe\nrules: []\n")?;
-    let mut agent = Program::start(&["agent", "--policy", policy.to_str().context("our own paths are UTF-8")?])?;
-    agent.wait_ready()?;
+    let agent = agent()?;
     let links: BTreeSet<String> = links(&agent)?.into_iter().filter_map(|link| link.tracepoint).collect();
     ensure!(links == claimed, "check claims the tracepoints {claimed:?}, the kernel has {links:?}");
     agent.terminate()?;
     expect_nothing_attached(&list)?;
     debug.unmount()
+}
+
+/// A running agent with a policy that wants nothing.
+fn agent() -> Result<Program> {
+    let policy = ground::directory("policy")?.join("policy.yaml");
+    ground::write_file(&policy, "mode: observe\nrules: []\n")?;
+    let mut agent = Program::start(&["agent", "--policy", policy.to_str().context("our own paths are UTF-8")?])?;
+    agent.wait_ready()?;
+    Ok(agent)
 }
 
 fn is_tracepoint(kind: &str) -> bool {
