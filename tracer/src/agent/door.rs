@@ -90,9 +90,13 @@ impl Drop for Door {
     }
 }
 
+/// From here on clients can come; they wait until they are let in. To be called inside of the runtime that lets them in.
+pub(super) fn listen(socket: UnixSocket) -> io::Result<UnixListener> {
+    socket.listen(BACKLOG)
+}
+
 /// Lets clients in.
-pub(super) async fn serve(socket: UnixSocket, asks: Asks) -> io::Result<()> {
-    let listener = socket.listen(BACKLOG)?;
+pub(super) async fn serve(listener: UnixListener, asks: Asks) {
     let places = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let mut client = next(&listener).await;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{net::UnixSocket, runtime, sync::mpsc::Receiver};
+use tokio::{net::UnixListener, runtime, sync::mpsc::Receiver};
 
 use super::{
     AgentError,
@@ -121,18 +121,25 @@ impl Doors {
         let (asks, asked) = way();
         let (control, metrics) = (self.control.as_mut().and_then(Door::take), self.metrics.take());
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
+        // Here and not in the thread: who is told that the agent is ready can ask it.
+        let listening = {
+            let _inside = runtime.enter();
+            control.map(door::listen).transpose()
+        };
+        let control = listening.unwrap_or_else(|error| {
+            note(format_args!("note: nobody can ask this agent: cannot listen at its socket: {error}"));
+            None
+        });
         let serve = move || runtime.block_on(serve(control, metrics, asks));
         thread::Builder::new().name("doors".to_owned()).spawn(serve).map_err(AgentError::DoorsThread)?;
         Ok(asked)
     }
 }
 
-async fn serve(control: Option<UnixSocket>, metrics: Option<TcpListener>, asks: Asks) {
+async fn serve(control: Option<UnixListener>, metrics: Option<TcpListener>, asks: Asks) {
     let control = async {
-        if let Some(socket) = control
-            && let Err(error) = door::serve(socket, asks.clone()).await
-        {
-            note(format_args!("note: nobody can ask this agent: cannot listen at its socket: {error}"));
+        if let Some(listener) = control {
+            door::serve(listener, asks.clone()).await;
         }
     };
     let metrics = async {
