@@ -310,10 +310,18 @@ impl Engine {
     }
 }
 
-/// Whether a call changed attributes of mounts that nothing tells: by `mount_setattr(2)` with a path. Where it changes propagation too,
-/// its sections tell them.
+/// `MS_REMOUNT` of `uapi/linux/mount.h`.
+const REMOUNT: u64 = 32;
+
+/// Whether a call changed attributes of mounts that nothing tells: by `mount_setattr(2)` with a path, where no section tells them, and by a
+/// remount whose record is missing, because a return probe was skipped or its path ran into an automount.
 fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
-    let sets = end.claimed.attributes | end.claimed.cleared != 0;
-    let of_path = matches!(end.syscall, Syscall::MountSetattr | Syscall::OpenTreeAttr);
-    of_path && end.errno == 0 && sets && end.sections == 0 && end.found != Found::Some
+    let sets = match end.syscall {
+        Syscall::MountSetattr | Syscall::OpenTreeAttr => {
+            end.claimed.attributes | end.claimed.cleared != 0 && end.sections == 0
+        }
+        Syscall::Mount => end.claimed.flags & REMOUNT != 0,
+        _ => false,
+    };
+    sets && end.errno == 0 && end.found != Found::Some
 }
