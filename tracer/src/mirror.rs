@@ -62,7 +62,7 @@ impl Mirror {
 
     /// A namespace was there when the mirror began.
     pub fn present(&mut self, inum: u32, now_ns: u64) {
-        self.reads.want(inum, ReadReason::Start, now_ns);
+        self.want(inum, ReadReason::Start, now_ns);
     }
 
     /// A section has ended.
@@ -189,7 +189,15 @@ impl Mirror {
         let namespace = named(namespace);
         if namespace != DETACHED && !self.tables.contains_key(&namespace) {
             self.tables.insert(namespace, Table::default());
-            self.reads.want(namespace.inum, ReadReason::Met, now_ns);
+            self.want(namespace.inum, ReadReason::Met, now_ns);
+        }
+    }
+
+    /// A table is to be read to put it right.
+    fn want(&mut self, inum: u32, reason: ReadReason, at_ns: u64) {
+        if self.reads.want(inum, reason, at_ns) {
+            // A comparison that waits for the same table would keep what is read from being put in.
+            self.audit.abandon(inum);
         }
     }
 
@@ -203,7 +211,7 @@ impl Mirror {
                 table.state = State::Dirty;
             }
             let at_ns = now_ns + table.patience_ns(now_ns);
-            self.reads.want(namespace.inum, reason, at_ns);
+            self.want(namespace.inum, reason, at_ns);
         }
     }
 
@@ -306,7 +314,7 @@ impl Mirror {
         if whole {
             table.state = State::Exact;
         } else {
-            self.reads.want(place.inum, ReadReason::Met, now_ns);
+            self.want(place.inum, ReadReason::Met, now_ns);
         }
     }
 }

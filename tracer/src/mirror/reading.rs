@@ -39,14 +39,14 @@ impl Mirror {
         for namespace in &told {
             self.put_right(*namespace, began_ns, again, now_ns);
         }
+        if told.is_empty() {
+            // Who was in it went elsewhere just then.
+            self.failed(inum, now_ns);
+            return;
+        }
         for namespace in untold {
-            if told.is_empty() {
-                // Who was in it went elsewhere just then.
-                self.failed(inum, now_ns);
-            } else {
-                // It ended, and another one has its number.
-                self.end(namespace, &mut Gone::default());
-            }
+            // It ended, and another one has its number.
+            self.end(namespace, &mut Gone::default());
         }
     }
 

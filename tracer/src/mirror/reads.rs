@@ -73,15 +73,18 @@ impl Reads {
         self.counts.get(&reason).copied().unwrap_or(0)
     }
 
-    /// A table is to be read, not before `at_ns`. One that waits already, or is to be read for something else, waits on; whether
-    /// this reading will be for this reason.
+    /// A table is to be read, not before `at_ns`. One that waits already waits on, but not behind somebody's asking: what only
+    /// compares puts nothing right. Whether the next reading that tells of this table will be for this reason.
     pub(super) fn want(&mut self, inum: u32, reason: ReadReason, at_ns: u64) -> bool {
-        if self.never_heals && reason.heals() || self.wanted.contains_key(&inum) {
+        let waits = self.wanted.get(&inum).is_some_and(|wanted| wanted.reason != ReadReason::Asked);
+        let runs = self.running.contains(&inum);
+        let asks_twice = reason == ReadReason::Asked && (runs || self.wanted.contains_key(&inum));
+        if self.never_heals && reason.heals() || waits || asks_twice {
             return false;
         }
         let at_ns = self.alone.get(&inum).map_or(at_ns, |until_ns| at_ns.max(*until_ns));
         self.wanted.insert(inum, Wanted { reason, at_ns });
-        !self.running.contains(&inum)
+        !runs
     }
 
     /// The one to read now, who has waited longest: one at a time, so that what a reading tells is taken out of the ring before the
@@ -103,6 +106,12 @@ impl Reads {
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         let waiting = self.wanted.values().filter(|_| self.running.is_empty());
         waiting.map(|wanted| wanted.at_ns).min()
+    }
+
+    /// Whether one is being read or will be.
+    #[cfg(test)]
+    pub(super) fn is_wanted(&self, inum: u32) -> bool {
+        self.wanted.contains_key(&inum) || self.running.contains(&inum)
     }
 
     /// One was read, or cannot be; whether it is to be read again.

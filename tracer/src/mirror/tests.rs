@@ -333,6 +333,43 @@ fn an_audit_does_not_wait_for_who_has_ended() {
     assert!(mirror.audit().is_done() && mirror.due(u64::MAX).is_none());
 }
 
+#[test]
+fn who_asked_does_not_keep_a_table_from_being_healed() {
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    // Before the comparison's turn comes, it is known that there is nothing to rely upon.
+    mirror.attributes_unknown(HOME, 11);
+    assert!(mirror.audit().is_done());
+    assert_eq!(mirror.due(u64::MAX), Some(HOME.inum));
+    mirror.seed(21, &counted(1, 1));
+    mirror.read(HOME.inum, 20, 22);
+    assert_eq!(state(&mirror, HOME), Some(State::Exact));
+    let counts = [ReadReason::Attributes, ReadReason::Asked].map(|reason| mirror.reads().count(reason));
+    assert_eq!(counts, [1, 0]);
+}
+
+#[test]
+fn who_asks_while_it_is_compared_does_not_have_it_read_for_nothing() {
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    assert_eq!(mirror.due(10), Some(HOME.inum));
+    mirror.begin_audit(11);
+    mirror.seed(21, &counted(1, 1));
+    mirror.read(HOME.inum, 20, 22);
+    assert!(mirror.audit().is_done() && mirror.due(u64::MAX).is_none());
+}
+
+#[test]
+fn what_becomes_doubtful_while_it_is_compared_is_read_after_that() {
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    assert_eq!(mirror.due(10), Some(HOME.inum));
+    mirror.attributes_unknown(HOME, 11);
+    mirror.seed(21, &counted(1, 1));
+    mirror.read(HOME.inum, 20, 22);
+    assert_eq!((state(&mirror, HOME), mirror.due(u64::MAX)), (Some(State::Dirty), Some(HOME.inum)));
+}
+
 proptest! {
     /// However a reading, losses of single facts and changes interleave: a reading that began after the last loss leaves the kernel's table.
     #[test]
@@ -381,7 +418,7 @@ proptest! {
 
     /// Whatever comes, in whatever order, is borne.
     #[test]
-    fn any_facts_are_borne(steps in prop::collection::vec((0u8..9, 1u32..6, 0u32..4, 1u32..6), 0..60)) {
+    fn any_facts_are_borne(steps in prop::collection::vec((0u8..10, 1u32..6, 0u32..4, 1u32..6), 0..60)) {
         let mut mirror = having(&[1, 2]);
         for (step, (what, id, group, next)) in steps.into_iter().enumerate() {
             let now_ns = 100 + step as u64;
@@ -397,9 +434,13 @@ proptest! {
                 5 => mirror.lost(None, now_ns),
                 6 => mirror.seed(now_ns, &mount),
                 7 => mirror.read(HOME.inum, now_ns - 1, now_ns),
-                _ => mirror.begin_audit(now_ns),
+                8 => mirror.begin_audit(now_ns),
+                _ => drop(mirror.due(u64::MAX)),
             }
-            let _ = mirror.due(now_ns);
+            for (namespace, table) in mirror.tables() {
+                let doubtful = table.state != State::Exact;
+                prop_assert!(!doubtful || mirror.reads.is_wanted(namespace.inum), "nobody reads {namespace:?}");
+            }
             // The index of groups says what the tables say.
             let mut index = Groups::default();
             for (place, table) in &mirror.tables {
