@@ -73,8 +73,8 @@ mod guest {
 
 use guest::{
     actor, burst, callers32, changes, check, detached, doors, existing, failures, flags, gone, ground, groups, limits,
-    links, list, loss, matches, mirror, missing, moves, names, namespaces, operations, order, pivots, policies,
-    program, propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
+    links, list, loss, matches, mirror, mirror::unhooked, missing, moves, names, namespaces, operations, order, pivots,
+    policies, program, propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -111,6 +111,7 @@ fn main() -> ExitCode {
         flags::trials(),
         existing::trials(),
         mirror::trials(),
+        unhooked::trials(),
         recordings::trials(),
         order::trials(),
         burst::trials(),

@@ -5,6 +5,7 @@ pub(crate) mod archive;
 mod ext4;
 mod initramfs;
 pub(crate) mod kernels;
+mod labelled;
 mod modules;
 mod qemu;
 pub(crate) mod sources;
@@ -32,6 +33,8 @@ pub(crate) struct Spec {
     pub(crate) modules: Vec<String>,
     /// Pass stdout through as it comes. Stderr always is.
     pub(crate) live: bool,
+    /// Stands before each line that is passed through, for guests that run at once.
+    pub(crate) label: Option<String>,
 }
 
 impl Spec {
@@ -46,6 +49,7 @@ impl Spec {
             files: Vec::new(),
             modules: Vec::new(),
             live: false,
+            label: None,
         }
     }
 }

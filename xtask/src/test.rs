@@ -6,7 +6,10 @@ mod guests;
 mod host_steps;
 mod plan;
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -15,6 +18,9 @@ use crate::setup;
 use count::Count;
 pub(crate) use plan::Attach;
 use plan::Guest;
+
+/// A guest has 1 GiB and two processors, of which its trials keep less than one busy.
+const MOST_AT_ONCE: usize = 4;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -51,6 +57,28 @@ struct Report {
     steps: Vec<Step>,
 }
 
+/// Something to do in a step.
+struct Job<'a> {
+    name: String,
+    /// Whether its count is part of the run's.
+    gates: bool,
+    work: Box<dyn FnOnce() -> Result<Count> + Send + 'a>,
+}
+
+impl Job<'_> {
+    fn done(self) -> Step {
+        eprintln!("\n=== {}", self.name);
+        let start = Instant::now();
+        let count = (self.work)().unwrap_or_else(|error| {
+            eprintln!("{}: {error:#}", self.name);
+            Count { passed: 0, failed: 1 }
+        });
+        let step = Step { name: self.name, time: start.elapsed(), count, skipped: false, gates: self.gates };
+        eprintln!("=== {}", step.line());
+        step
+    }
+}
+
 struct Step {
     name: String,
     time: Duration,
@@ -63,22 +91,33 @@ struct Step {
 
 impl Report {
     /// Runs one step, times it, and notes how it ended. True if nothing failed.
-    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<Count>) -> bool {
-        self.step_that(true, name, work)
+    fn step<'a>(&mut self, name: &str, work: impl FnOnce() -> Result<Count> + Send + 'a) -> bool {
+        let step = Job { name: name.to_owned(), gates: true, work: Box::new(work) }.done();
+        let passed = step.count.failed == 0;
+        self.steps.push(step);
+        passed
     }
 
-    /// The same; one that does not gate is reported and not counted.
-    fn step_that(&mut self, gates: bool, name: &str, work: impl FnOnce() -> Result<Count>) -> bool {
-        eprintln!("\n=== {name}");
-        let start = Instant::now();
-        let count = work().unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            Count { passed: 0, failed: 1 }
+    /// Runs several, as many at once as there are processors, but not more than `MOST_AT_ONCE`, and notes how each ended, in their
+    /// order.
+    fn at_once(&mut self, jobs: Vec<Job<'_>>) {
+        let lanes = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_AT_ONCE);
+        let done = Mutex::new(Vec::new());
+        let waiting = Mutex::new(jobs.into_iter().enumerate());
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        thread::scope(|scope| {
+            for _ in 0..lanes {
+                scope.spawn(|| {
+                    while let Some((number, job)) = next() {
+                        let step = job.done();
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((number, step));
+                    }
+                });
+            }
         });
-        let step = Step { name: name.to_owned(), time: start.elapsed(), count, skipped: false, gates };
-        eprintln!("=== {}", step.line());
-        self.steps.push(step);
-        count.failed == 0
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(number, _)| *number);
+        self.steps.extend(done.into_iter().map(|(_, step)| step));
     }
 
     /// Notes a step that cannot run, because one that it needs has failed.

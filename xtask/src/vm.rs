@@ -61,6 +61,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         files,
         modules: options.modules,
         live: true,
+        label: None,
     };
     let outcome = guest::run(&spec)?;
     if options.console {

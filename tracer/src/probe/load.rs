@@ -179,8 +179,9 @@ impl Loader {
         loader.override_global(IDENTITY, &identity, true);
         loader.map_max_entries("TABLES", options.ring_bytes);
         loader.map_max_entries("CALLS", options.ring_bytes);
-        let ebpf = loader.load(OBJECT).map_err(ProbeError::Load)?;
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
+        // Else the loader parses them once more.
+        let ebpf = loader.btf(Some(&types)).load(OBJECT).map_err(ProbeError::Load)?;
         let preemptible = preemption::is_preemptible(DEBUGFS.as_ref(), "/proc".as_ref());
         Ok(Self { ebpf, types, functions, options, preemptible, attached: Vec::new() })
     }

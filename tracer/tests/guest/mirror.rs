@@ -11,6 +11,7 @@ mod perform;
 mod reduce;
 mod run;
 mod socket;
+pub(crate) mod unhooked;
 pub(crate) mod worker;
 mod workload;
 
@@ -41,15 +42,12 @@ const SUCCEED: usize = 40;
 /// More namespaces than this at once write more than an emulated reader takes out of the default ring.
 const WIDE: usize = 8;
 const WIDE_RING: &str = "64Mi";
-/// The hook without which changes of the propagation are not seen.
-const LEFT_OUT: &str = "change_mnt_propagation";
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = made_up::trials();
     trials.extend([
         trial("mirror::the_kernels_witnesses_agree", the_kernels_witnesses_agree),
         trial("mirror::equals_the_kernel", equals_the_kernel),
-        trial("mirror::differs_without_a_hook", differs_without_a_hook),
     ]);
     trials
 }
@@ -256,18 +254,6 @@ fn reduce(parameters: &Parameters, workload: &Workload) -> Result<()> {
         eprintln!("    {step}");
     }
     Ok(())
-}
-
-/// The twin: with a hook left out, and nothing healed, the same comparison shows it.
-fn differs_without_a_hook() -> Result<()> {
-    let _bounded = Bounded::set()?;
-    let mut watched = Watched::start(&["--without", LEFT_OUT], WIDE)?;
-    let outcome = run(&mut watched.mirror, &Workload::random(7, 4, 300), Order::AtOnce)?;
-    let wrong =
-        outcome.differences.iter().filter(|difference| difference.contains("group") || difference.contains("master"));
-    eprintln!("without {LEFT_OUT}: {} differences, {} of groups", outcome.differences.len(), wrong.clone().count());
-    ensure!(wrong.count() > 0, "without {LEFT_OUT} the mirror still equals the kernel: {:?}", outcome.differences);
-    watched.stop().map(drop)
 }
 
 /// Of the oracle itself: after the same workload, `statmount(2)` and mountinfo tell the same.

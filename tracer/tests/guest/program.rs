@@ -19,7 +19,7 @@ use super::operation::Operation;
 const READY: Duration = Duration::from_mins(3);
 
 /// How long one line may take. Far above what is seen, so that only a line that never comes runs into it.
-pub(crate) const LINE: Duration = Duration::from_secs(20);
+pub(crate) const LINE: Duration = Duration::from_mins(1);
 
 /// `mount-tracer` with its standard output and error being read by threads.
 pub(crate) struct Program {

@@ -1,12 +1,25 @@
 //! Trials by name, and which of them to run: a function that returns `anyhow::Result` becomes a trial whose failure shows
 //! the whole chain of causes.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use libtest_mimic::{Failed, Trial};
 
+/// One that takes as long says so: the run has an hour.
+const LONG: Duration = Duration::from_secs(20);
+
 /// Names a test.
 pub(crate) fn trial(name: &str, test: fn() -> Result<()>) -> Trial {
-    Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
+    let told = name.to_owned();
+    Trial::test(name, move || {
+        let start = Instant::now();
+        let result = test().map_err(|error| Failed::from(format!("{error:#}")));
+        if start.elapsed() >= LONG {
+            eprintln!("{told} took {} s", start.elapsed().as_secs());
+        }
+        result
+    })
 }
 
 /// Which subjects to run, when the environment says it: their names with commas between them.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
+use super::labelled::Labelled;
 use super::{End, Outcome, Spec, initramfs};
 use crate::host;
 
@@ -37,8 +38,8 @@ pub(super) fn run(spec: &Spec, kernel: &Kernel) -> Result<Outcome> {
     let start = Instant::now();
     let mut qemu = Qemu { child: command(spec, kernel, &room)?.spawn().context("cannot start QEMU")?, room: &room };
     let [out, err, end] = accept(&listeners, &mut qemu)?;
-    let out = collect(out, spec.live.then(|| Box::new(std::io::stdout()) as Box<dyn Write + Send>));
-    let err = collect(err, Some(Box::new(std::io::stderr())));
+    let out = collect(out, spec.live.then(|| through(std::io::stdout(), spec)));
+    let err = collect(err, Some(through(std::io::stderr(), spec)));
     let (ended, boot_seconds) = wait(&mut qemu, &lines(end), start, spec.timeout);
     let seconds = start.elapsed().as_secs_f64();
     qemu.stop();
@@ -214,6 +215,14 @@ fn accept(listeners: &[UnixListener], qemu: &mut Qemu<'_>) -> Result<[UnixStream
         }
     }
     streams.try_into().ok().context("QEMU opened another number of ports than was asked for")
+}
+
+/// Where what a guest says is passed on.
+fn through(to: impl Write + Send + 'static, spec: &Spec) -> Box<dyn Write + Send> {
+    match &spec.label {
+        Some(label) => Box::new(Labelled::new(to, label)),
+        None => Box::new(to),
+    }
 }
 
 /// Reads a port to its end, passing it on if wanted.

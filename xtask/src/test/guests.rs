@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::Report;
 use super::count::Count;
 use super::plan::{self, Guest};
+use super::{Job, Report};
 use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
 use crate::{build, host, setup};
 
@@ -25,14 +25,12 @@ const TESTS: &str = "/bin/guest-tests";
 pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     let binaries = built(report, "build of the binaries for guests", build::guest_binaries);
     let tests = binaries.is_some().then(|| built(report, "build of the guest tests", build::guest_tests)).flatten();
-    for guest in guests {
-        let name = guest.name();
-        match (&binaries, &tests) {
-            (Some(binaries), Some(tests)) => {
-                let _ = report.step_that(guest.gates, &name, || guest_tests(guest, binaries, tests));
-            }
-            _ => report.skip(&name),
+    match (&binaries, &tests) {
+        (Some(binaries), Some(tests)) => {
+            let job = |guest| job(guest, binaries, tests);
+            report.at_once(guests.iter().map(job).collect());
         }
+        _ => guests.iter().for_each(|guest| report.skip(&guest.name())),
     }
     for kernel in &plan::demos(guests) {
         let name = format!("demo on {kernel}");
@@ -43,8 +41,12 @@ pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     }
 }
 
+fn job<'a>(guest: &'a Guest, binaries: &'a [PathBuf], tests: &'a Path) -> Job<'a> {
+    Job { name: guest.name(), gates: guest.gates, work: Box::new(move || guest_tests(guest, binaries, tests)) }
+}
+
 /// A step that makes what later ones need.
-fn built<T>(report: &mut Report, name: &str, build: impl FnOnce() -> Result<T>) -> Option<T> {
+fn built<T: Send>(report: &mut Report, name: &str, build: impl FnOnce() -> Result<T> + Send) -> Option<T> {
     let mut made = None;
     report.step(name, || {
         made = Some(build()?);
@@ -67,6 +69,7 @@ fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Coun
     spec.files.extend(binaries.iter().cloned().map(GuestFile::in_bin));
     spec.files.push(GuestFile { host: tests.to_owned(), guest: TESTS.to_owned() });
     spec.live = true;
+    spec.label = Some(guest.label());
     let outcome = guest::run(&spec)?;
     let count = Count::of(&String::from_utf8_lossy(&outcome.stdout));
     let tail = || outcome.console_tail(CONSOLE_TAIL);

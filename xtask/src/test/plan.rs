@@ -28,16 +28,16 @@ const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespa
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
 const LIMITER: &str = "policies,limits,matches,refusals,reloads,doors";
-/// Forms, losses and bursts, and the limiter's writes: once, on the newest kernel that gates.
-const REST: &str = "names,terminal,secrets,flags,recordings,order,burst,loss,limits";
+/// Forms, losses and bursts, the limiter's writes, and that a comparison without a hook fails: once, on the newest kernel that gates.
+const REST: &str = "names,terminal,secrets,flags,recordings,order,burst,loss,limits,unhooked";
 
-/// Which trials run in a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which trials run in a guest; what takes longest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     All,
-    Operations,
-    OperationsAndLimiter,
     OperationsAndRest,
+    OperationsAndLimiter,
+    Operations,
 }
 
 impl Part {
@@ -78,6 +78,11 @@ impl Guest {
         Self { kernel: kernel.to_owned(), attach, part: Part::All, gates: kernel != NEWEST }
     }
 
+    /// What stands before each line that it says.
+    pub(super) fn label(&self) -> String {
+        format!("{} {}", self.kernel, self.attach.name())
+    }
+
     /// What the step is called.
     pub(super) fn name(&self) -> String {
         let gate = if self.gates { "" } else { " (does not gate)" };
@@ -93,14 +98,17 @@ impl Guest {
     }
 }
 
-/// What runs when nothing was asked for: each trial once, and on each kernel and kind those that depend on it.
+/// What runs when nothing was asked for: each trial once, and on each kernel and kind those that depend on it. As guests run at
+/// once, what takes longest begins first.
 pub(super) fn default() -> Vec<Guest> {
     let part = |guest: &Guest| match (guest.kernel.as_str(), guest.attach) {
         ("6.18", Attach::Fentry) => Part::OperationsAndRest,
         ("5.10", Attach::Fentry) => Part::OperationsAndLimiter,
         _ => Part::Operations,
     };
-    full().into_iter().map(|guest| Guest { part: part(&guest), ..guest }).collect()
+    let mut guests: Vec<Guest> = full().into_iter().map(|guest| Guest { part: part(&guest), ..guest }).collect();
+    guests.sort_by_key(|guest| guest.part);
+    guests
 }
 
 /// What `--full` runs.
@@ -159,16 +167,16 @@ mod tests {
 
     #[test]
     fn kernels_are_named_once() {
-        assert_eq!(kernels(&default()), ["5.10", "6.1", "6.12", "6.18"]);
-        assert_eq!(demos(&default()), ["5.10", "6.1", "6.12", "6.18"]);
+        assert_eq!(kernels(&default()), ["6.18", "5.10", "6.1", "6.12"]);
+        assert_eq!(demos(&default()), kernels(&default()));
     }
 
     #[test]
     fn a_guest_is_told_how_to_attach_and_what_to_run() {
-        let [first, .., last] = &default()[..] else { panic!("too few guests") };
+        let [_, second, .., last] = &default()[..] else { panic!("too few guests") };
         assert_eq!(full()[0].command(), ["env", "GUEST_ATTACH=fentry", "guest-tests", "--test-threads=1"]);
-        assert_eq!(first.command()[2], format!("GUEST_TRIALS={SHORT},{LIMITER}"));
-        assert_eq!(first.name(), "guest tests on 5.10, fentry, operations and limiter");
+        assert_eq!(second.command()[2], format!("GUEST_TRIALS={SHORT},{LIMITER}"));
+        assert_eq!(second.name(), "guest tests on 5.10, fentry, operations and limiter");
         assert_eq!(last.command()[2], format!("GUEST_TRIALS={SHORT}"));
         assert_eq!(last.name(), "guest tests on 6.18, kprobe, operations only");
     }
