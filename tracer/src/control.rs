@@ -10,7 +10,11 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{device::Dev, output::flags};
+use crate::{
+    device::Dev,
+    mirror::{ReadCounts, States},
+    output::flags,
+};
 
 /// The version of questions and answers.
 pub const VERSION: u32 = 1;
@@ -168,52 +172,16 @@ pub struct End {
     /// Sections that went into the tables.
     pub sections: u64,
     /// Tables that were read, by reason.
-    pub reads: Reads,
+    #[serde(serialize_with = "by_name")]
+    pub reads: ReadCounts,
     /// Records of audits that were compared so far.
     pub audited: u64,
     /// What they found so far, at most [`MAX_DIFFERENCES`].
     pub differences: Vec<String>,
 }
 
-/// Namespaces by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct States {
-    /// They equal the kernel's.
-    pub exact: u64,
-    /// Something was lost; they will be read again.
-    pub dirty: u64,
-    /// They were seen, and not read yet.
-    pub unread: u64,
-}
-
-/// Tables that were read, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reads {
-    /// They were there when the agent began.
-    pub start: u64,
-    /// A namespace was met of which nothing was known.
-    pub met: u64,
-    /// Facts were lost.
-    pub lost: u64,
-    /// The kernel counts another number of mounts.
-    pub count: u64,
-    /// A `mount_setattr(2)` by a path, whose mount nobody tells.
-    pub attributes: u64,
-    /// [`Question::Audit`] asked for it.
-    pub asked: u64,
-}
-
-/// What the agent knows of mount tables, in figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Namespaces by state.
-    pub states: States,
-    /// Tables that were read, by reason.
-    pub reads: Reads,
-    /// Mounts in all tables.
-    pub mounts: u64,
-    /// Mounts in the largest one.
-    pub largest: u64,
+fn by_name<S: Serializer>(counts: &ReadCounts, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.by_name())
 }
 
 /// A line: the version comes first, whatever follows.

@@ -5,7 +5,7 @@
 
 use crate::{
     assemble::{Assemble, Assembled},
-    control::{Answer, Kept, Question},
+    control::{Answer, Question},
     decode::{DecodeError, Fact, decode},
     existing::Existing,
     host::Facts,
@@ -14,7 +14,7 @@ use crate::{
         order::{Inspected, Order, Ticket, Written},
         policy::Policy,
     },
-    mirror::Mirror,
+    mirror::{Mirror, ReadCounts, Sizes},
     operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall},
     sections::Sections,
     tally::{Tally, happened},
@@ -132,9 +132,9 @@ impl Engine {
         self.tally
     }
 
-    /// What it knows of mount tables, in figures.
-    pub fn kept(&self) -> Kept {
-        self.mirror.as_ref().map(Kept::of).unwrap_or_default()
+    /// What it knows of mount tables, and how many it had read for that.
+    pub fn kept(&self) -> (Sizes, ReadCounts) {
+        self.mirror.as_ref().map(|mirror| (mirror.sizes(), mirror.reads().counts())).unwrap_or_default()
     }
 
     /// What it answers from what it knows; nothing is read for it.

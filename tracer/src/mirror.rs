@@ -14,10 +14,12 @@ mod table;
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Serialize;
+
 pub use self::{
     audit::Audit,
     entry::Entry,
-    reads::{ReadReason, Reads},
+    reads::{ReadCounts, ReadReason, Reads},
     table::{State, Table},
 };
 use self::{groups::Groups, propagation::Gone};
@@ -42,16 +44,23 @@ pub struct Mirror {
 /// Counts for people and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Namespaces whose tables equal the kernel's.
-    pub exact: usize,
-    /// Namespaces whose tables may be wrong, and will be read again.
-    pub dirty: usize,
-    /// Namespaces whose tables have not been read yet.
-    pub unread: usize,
+    /// Namespaces, by how far their tables are known.
+    pub states: States,
     /// Mounts in all of them.
-    pub mounts: usize,
+    pub mounts: u64,
     /// Mounts in the largest.
-    pub largest: usize,
+    pub largest: u64,
+}
+
+/// Namespaces by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct States {
+    /// Their tables equal the kernel's.
+    pub exact: u64,
+    /// Their tables may be wrong, and will be read again.
+    pub dirty: u64,
+    /// Their tables have not been read yet.
+    pub unread: u64,
 }
 
 impl Mirror {
@@ -149,12 +158,13 @@ impl Mirror {
         let mut sizes = Sizes::default();
         for (_, table) in self.tables() {
             *match table.state {
-                State::Exact => &mut sizes.exact,
-                State::Dirty => &mut sizes.dirty,
-                State::Unread => &mut sizes.unread,
+                State::Exact => &mut sizes.states.exact,
+                State::Dirty => &mut sizes.states.dirty,
+                State::Unread => &mut sizes.states.unread,
             } += 1;
-            sizes.mounts += table.mounts.len();
-            sizes.largest = sizes.largest.max(table.mounts.len());
+            let mounts = table.mounts.len() as u64;
+            sizes.mounts += mounts;
+            sizes.largest = sizes.largest.max(mounts);
         }
         sizes
     }
@@ -210,6 +220,7 @@ impl Mirror {
             if table.state == State::Exact {
                 table.state = State::Dirty;
             }
+            self.audit.doubted(namespace);
             let at_ns = now_ns + table.patience_ns(now_ns);
             self.want(namespace.inum, reason, at_ns);
         }

@@ -17,10 +17,10 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use super::asks::Asks;
+use super::{asks::Asks, doors::patiently};
 use crate::{
     control::{QUESTION_BYTES, Question, QuestionError, refusal},
     output::say::chain,
@@ -36,7 +36,7 @@ const BACKLOG: u32 = 16;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes of an answer that are written at a time: a client has to take so many within its patience.
 const WRITE_BYTES: usize = 64 << 10;
-/// How long to wait when the kernel gives no connection (no descriptor left, say).
+/// How long a client that is turned away may take to be told so.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// The socket cannot be made.
@@ -99,7 +99,7 @@ pub(super) fn listen(socket: UnixSocket) -> io::Result<UnixListener> {
 pub(super) async fn serve(listener: UnixListener, asks: Asks) {
     let places = Arc::new(Semaphore::new(CLIENTS));
     loop {
-        let mut client = next(&listener).await;
+        let (mut client, _) = patiently(async || listener.accept().await).await;
         let (place, asks) = (Arc::clone(&places).try_acquire_owned(), asks.clone());
         tokio::spawn(async move {
             match place {
@@ -107,15 +107,6 @@ pub(super) async fn serve(listener: UnixListener, asks: Asks) {
                 Err(_) => turn_away(&mut client).await,
             }
         });
-    }
-}
-
-async fn next(listener: &UnixListener) -> UnixStream {
-    loop {
-        match listener.accept().await {
-            Ok((client, _)) => return client,
-            Err(_) => sleep(BREATH).await,
-        }
     }
 }
 

@@ -6,10 +6,11 @@ use std::{
     path::Path,
     str::FromStr,
     thread,
+    time::Duration,
 };
 
 use thiserror::Error;
-use tokio::{net::UnixListener, runtime, sync::mpsc::Receiver};
+use tokio::{net::UnixListener, runtime, sync::mpsc::Receiver, time::sleep};
 
 use super::{
     AgentError,
@@ -22,6 +23,9 @@ use crate::output::say::{chain, note};
 
 /// Where the agent's lock and socket are.
 pub const DIRECTORY: &str = "/run/mount-tracer";
+
+/// How long to wait until the kernel is asked again.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Why an agent does not start.
 #[derive(Debug, Error)]
@@ -150,6 +154,16 @@ async fn serve(control: Option<UnixListener>, metrics: Option<TcpListener>, asks
         }
     };
     tokio::join!(control, metrics);
+}
+
+/// Who comes next. When the kernel gives nobody (no descriptor left, say), it is asked again after a while.
+pub(super) async fn patiently<T>(accept: impl AsyncFn() -> io::Result<T>) -> T {
+    loop {
+        match accept().await {
+            Ok(comer) => return comer,
+            Err(_) => sleep(BREATH).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Mutex, Semaphore},
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
-use super::asks::Asks;
+use super::{asks::Asks, doors::patiently};
 use crate::output::metrics;
 
 /// Connections at once; more wait in the kernel.
@@ -32,8 +32,6 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// A text that is younger is given again.
 const FRESH: Duration = Duration::from_millis(200);
-/// How long to wait when the kernel gives no connection (no descriptor left, say).
-const BREATH: Duration = Duration::from_millis(100);
 /// The one page.
 const PATH: &str = "/metrics";
 
@@ -44,7 +42,7 @@ pub(super) async fn serve(listener: StdListener, asks: Asks) -> io::Result<()> {
     let (places, page) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Page { asks, last: Mutex::default() }));
     // Nobody closes the semaphore.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let (connection, page) = (next(&listener).await, Arc::clone(&page));
+        let ((connection, _), page) = (patiently(async || listener.accept().await).await, Arc::clone(&page));
         tokio::spawn(async move {
             let _place = place;
             // Who is too slow is hung up on.
@@ -52,15 +50,6 @@ pub(super) async fn serve(listener: StdListener, asks: Asks) -> io::Result<()> {
         });
     }
     Ok(())
-}
-
-async fn next(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((connection, _)) => return connection,
-            Err(_) => sleep(BREATH).await,
-        }
-    }
 }
 
 /// One request. What is no HTTP, or too much of it, hyper refuses by itself.

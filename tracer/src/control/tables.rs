@@ -1,8 +1,8 @@
 //! PURE: the mirror's tables and counts as answers.
 
-use super::{Answer, Attributes, End, Id, Kept, MAX_DIFFERENCES, MountRow, Question, Reads, States, Table};
+use super::{Answer, Attributes, End, Id, MAX_DIFFERENCES, MountRow, Question, Table};
 use crate::{
-    mirror::{self, Entry, Mirror, ReadReason},
+    mirror::{self, Entry, Mirror},
     operation::Namespace,
 };
 
@@ -47,30 +47,12 @@ fn mount_row(entry: &Entry) -> MountRow {
 }
 
 fn end(mirror: &Mirror) -> End {
-    let (kept, audit) = (Kept::of(mirror), mirror.audit());
+    let audit = mirror.audit();
     End {
-        tables: kept.states,
+        tables: mirror.sizes().states,
         sections: mirror.sections(),
-        reads: kept.reads,
+        reads: mirror.reads().counts(),
         audited: audit.compared(),
         differences: audit.differences().take(MAX_DIFFERENCES).map(str::to_owned).collect(),
-    }
-}
-
-impl Kept {
-    /// What this mirror holds.
-    pub fn of(mirror: &Mirror) -> Self {
-        let count = |number: usize| number as u64;
-        let (sizes, read) = (mirror.sizes(), |reason| mirror.reads().count(reason));
-        let reads = Reads {
-            start: read(ReadReason::Start),
-            met: read(ReadReason::Met),
-            lost: read(ReadReason::Lost),
-            count: read(ReadReason::Count),
-            attributes: read(ReadReason::Attributes),
-            asked: read(ReadReason::Asked),
-        };
-        let states = States { exact: count(sizes.exact), dirty: count(sizes.dirty), unread: count(sizes.unread) };
-        Self { states, reads, mounts: count(sizes.mounts), largest: count(sizes.largest) }
     }
 }

@@ -90,6 +90,11 @@ impl Audit {
         self.suspects.remove(&(place, mount.objects.mount));
     }
 
+    /// It was told that a namespace's table is not to be relied upon: what differed there was told late.
+    pub(super) fn doubted(&mut self, namespace: Namespace) {
+        self.suspects.retain(|(place, _), _| *place != namespace);
+    }
+
     /// A table was compared to its end: what was not told and is older is not there.
     pub(super) fn finish<'a>(
         &mut self,

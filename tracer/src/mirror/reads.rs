@@ -1,9 +1,9 @@
 //! PURE: which tables are to be read, when, and why; how many were.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// Why a table is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadReason {
     /// It was there when the mirror began.
     Start,
@@ -35,8 +35,33 @@ impl ReadReason {
         }
     }
 
+    fn index(self) -> usize {
+        self as usize
+    }
+
     fn heals(self) -> bool {
         !matches!(self, Self::Start | Self::Asked)
+    }
+}
+
+/// How many tables were read, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCounts([u64; ReadReason::ALL.len()]);
+
+impl ReadCounts {
+    /// Those for one reason.
+    pub fn of(&self, reason: ReadReason) -> u64 {
+        self.0[reason.index()]
+    }
+
+    /// All of them, by the reason's name.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ReadReason::ALL.into_iter().map(|reason| (reason.name(), self.of(reason)))
+    }
+
+    /// One more.
+    pub fn add(&mut self, reason: ReadReason) {
+        self.0[reason.index()] += 1;
     }
 }
 
@@ -59,7 +84,7 @@ pub struct Reads {
     running: HashSet<u32>,
     /// Namespaces that nobody was seen in, and until when they are left alone.
     alone: HashMap<u32, u64>,
-    counts: BTreeMap<ReadReason, u64>,
+    counts: ReadCounts,
     never_heals: bool,
 }
 
@@ -68,9 +93,9 @@ impl Reads {
         Self { never_heals: true, ..Self::default() }
     }
 
-    /// How many tables were read for a reason.
-    pub fn count(&self, reason: ReadReason) -> u64 {
-        self.counts.get(&reason).copied().unwrap_or(0)
+    /// How many tables were read.
+    pub fn counts(&self) -> ReadCounts {
+        self.counts
     }
 
     /// A table is to be read, not before `at_ns`. One that waits already waits on, but not behind somebody's asking: what only
@@ -97,7 +122,7 @@ impl Reads {
         let due = self.wanted.iter().filter(|(_, wanted)| wanted.at_ns <= now_ns);
         let inum = *due.min_by_key(|(inum, wanted)| (wanted.at_ns, **inum))?.0;
         let wanted = self.wanted.remove(&inum)?;
-        *self.counts.entry(wanted.reason).or_default() += 1;
+        self.counts.add(wanted.reason);
         self.running.insert(inum);
         Some(inum)
     }

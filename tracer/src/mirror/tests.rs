@@ -75,7 +75,7 @@ fn another_count_than_the_kernels_is_wrong() {
     let mut mirror = having(&[1, 2]);
     mirror.section(&section(vec![fact(Role::Attach, counted(3, 7))], 10));
     assert_eq!((state(&mirror, HOME), mirror.due(u64::MAX)), (Some(State::Dirty), Some(HOME.inum)));
-    assert_eq!(mirror.reads().count(ReadReason::Count), 1);
+    assert_eq!(mirror.reads().counts().of(ReadReason::Count), 1);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_reading_drops_what_it_does_not_find() {
     assert!(mirror.due(40).is_none(), "it was wrong just before");
     let due_ns = mirror.next_due_ns().unwrap();
     assert!(due_ns > 40 && mirror.due(due_ns) == Some(HOME.inum));
-    assert_eq!(mirror.reads().count(ReadReason::Lost), 2);
+    assert_eq!(mirror.reads().counts().of(ReadReason::Lost), 2);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn an_audit_finds_what_differs_and_changes_nothing() {
     // Attributes are told outside of sections, maybe after the reading.
     mirror.attributes(&Mount { flags: 0x21, ..mount(3) });
     assert_eq!((mirror.audit().differing(), entry(&mirror, 3).flags), (1, 0x21));
-    assert_eq!(mirror.reads().count(ReadReason::Asked), 1);
+    assert_eq!(mirror.reads().counts().of(ReadReason::Asked), 1);
 }
 
 #[test]
@@ -334,6 +334,18 @@ fn an_audit_does_not_wait_for_who_has_ended() {
 }
 
 #[test]
+fn attributes_that_nobody_told_are_no_difference_once_the_table_is_in_doubt() {
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    assert_eq!(mirror.due(10), Some(HOME.inum));
+    mirror.seed(21, &Mount { flags: 0x21, ..counted(1, 1) });
+    mirror.read(HOME.inum, 20, 22);
+    assert_eq!(mirror.audit().differing(), 1);
+    mirror.attributes_unknown(HOME, 23);
+    assert_eq!(mirror.audit().differing(), 0);
+}
+
+#[test]
 fn who_asked_does_not_keep_a_table_from_being_healed() {
     let mut mirror = having(&[1]);
     mirror.begin_audit(10);
@@ -344,7 +356,7 @@ fn who_asked_does_not_keep_a_table_from_being_healed() {
     mirror.seed(21, &counted(1, 1));
     mirror.read(HOME.inum, 20, 22);
     assert_eq!(state(&mirror, HOME), Some(State::Exact));
-    let counts = [ReadReason::Attributes, ReadReason::Asked].map(|reason| mirror.reads().count(reason));
+    let counts = [ReadReason::Attributes, ReadReason::Asked].map(|reason| mirror.reads().counts().of(reason));
     assert_eq!(counts, [1, 0]);
 }
 

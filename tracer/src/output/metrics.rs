@@ -11,8 +11,8 @@ use prometheus::{
 };
 
 use crate::{
-    control::Kept,
     engine::Counts,
+    mirror::{ReadCounts, Sizes},
     operation::Op,
     probe::losses::{Losses, REASONS},
     tally::{Outcome, Tally, happened},
@@ -33,7 +33,9 @@ pub struct Figures {
     /// What is attached.
     pub hooks: Vec<HookFigure>,
     /// What is known of mount tables.
-    pub kept: Kept,
+    pub sizes: Sizes,
+    /// Tables that were read.
+    pub reads: ReadCounts,
 }
 
 /// A hook that is attached.
@@ -221,29 +223,19 @@ pub const METRICS: &[Metric] = &[
         &["state"],
         "mount namespaces whose tables are known: `exact`, `dirty` (to be read again), `unread`",
         |figures| {
-            let states = figures.kept.states;
+            let states = figures.sizes.states;
             vec![(vec!["exact"], states.exact), (vec!["dirty"], states.dirty), (vec!["unread"], states.unread)]
         },
     ),
-    Metric::gauge("mount_tracer_mounts", &[], "mounts in all known tables", |figures| one(figures.kept.mounts)),
+    Metric::gauge("mount_tracer_mounts", &[], "mounts in all known tables", |figures| one(figures.sizes.mounts)),
     Metric::gauge("mount_tracer_largest_table_mounts", &[], "mounts in the largest known table", |figures| {
-        one(figures.kept.largest)
+        one(figures.sizes.largest)
     }),
     Metric::counter(
         "mount_tracer_table_reads_total",
         &["reason"],
         "mount tables that were read: `start`, `met`, `lost`, `count`, `attributes`, `asked` (docs/control.md)",
-        |figures| {
-            let reads = figures.kept.reads;
-            vec![
-                (vec!["start"], reads.start),
-                (vec!["met"], reads.met),
-                (vec!["lost"], reads.lost),
-                (vec!["count"], reads.count),
-                (vec!["attributes"], reads.attributes),
-                (vec!["asked"], reads.asked),
-            ]
-        },
+        |figures| figures.reads.by_name().map(|(reason, tables)| (vec![reason], tables)).collect(),
     ),
 ];
 

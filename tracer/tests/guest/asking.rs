@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -23,8 +24,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect() -> Result<Self> {
+        Self::patient(LINE)
+    }
+
+    /// One that waits so long for each line.
+    pub(crate) fn patient(time: Duration) -> Result<Self> {
         let stream = UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))?;
-        stream.set_read_timeout(Some(LINE))?;
+        stream.set_read_timeout(Some(time))?;
         stream.set_write_timeout(Some(LINE))?;
         let lines = BufReader::new(stream.try_clone()?);
         Ok(Self { stream, lines })

@@ -45,8 +45,8 @@ impl<A: Act> Pump<'_, A> {
             kind: one.kind(),
         };
         let hooks = self.probes.attached().iter().map(hook).collect();
-        let (counts, tally, kept) = (self.engine.counts(), self.engine.tally(), self.engine.kept());
-        Some(Figures { counts, tally, losses, hooks, kept })
+        let (counts, tally, (sizes, reads)) = (self.engine.counts(), self.engine.tally(), self.engine.kept());
+        Some(Figures { counts, tally, losses, hooks, sizes, reads })
     }
 }
 

@@ -1,8 +1,6 @@
 //! What the mirror holds, asked of the agent by its socket: one JSON object a line, both ways.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,12 +8,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::asking::{AUDIT, Client, TABLES};
 use super::kernel_tables::KernelMount;
 
-/// Reading the tables of a guest takes less than a second.
-const START: Duration = Duration::from_secs(30);
+/// Reading the tables of a guest takes less than a second, one of twenty thousand mounts ten under emulation.
+const START: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(50);
-const SOCKET: &str = "/run/mount-tracer/agent.sock";
 /// An audit under load, on an emulated processor, reads the tables of all namespaces.
 const ANSWER: Duration = Duration::from_mins(3);
 
@@ -65,23 +63,17 @@ impl End {
 }
 
 /// A conversation with the agent.
-pub(crate) struct Socket {
-    questions: UnixStream,
-    answers: BufReader<UnixStream>,
-}
+pub(crate) struct Socket(Client);
 
 impl Socket {
     /// The running agent's.
     pub(crate) fn connect() -> Result<Self> {
-        let questions = UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))?;
-        questions.set_read_timeout(Some(ANSWER))?;
-        let answers = BufReader::new(questions.try_clone()?);
-        Ok(Self { questions, answers })
+        Client::patient(ANSWER).map(Self)
     }
 
     /// All tables, by the inode of their namespace.
     pub(crate) fn tables(&mut self) -> Result<(BTreeMap<u64, HeldTable>, End)> {
-        let (lines, end) = self.ask("tables")?;
+        let (lines, end) = self.ask(TABLES)?;
         let mut tables = BTreeMap::new();
         for line in lines {
             let table = HeldTable::deserialize(&line).with_context(|| format!("a table in another form: {line}"))?;
@@ -108,29 +100,15 @@ impl Socket {
 
     /// Compares the mirror with a reading of all tables, at that reading's place among the events.
     pub(crate) fn audit(&mut self) -> Result<End> {
-        let (lines, end) = self.ask("audit")?;
+        let (lines, end) = self.ask(AUDIT)?;
         ensure!(lines.is_empty(), "an audit gave more than its end: {lines:?}");
         Ok(end)
     }
 
-    fn ask(&mut self, query: &str) -> Result<(Vec<Value>, End)> {
-        writeln!(self.questions, "{}", serde_json::json!({"version": 1, "query": query}))
-            .with_context(|| format!("cannot ask for {query}"))?;
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            let read = self.answers.read_line(&mut line).with_context(|| format!("no answer to {query}"))?;
-            ensure!(read > 0, "the agent ended before it had answered {query}");
-            let value: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
-            if let Some(error) = value.get("error") {
-                bail!("asked for {query} the agent says {error}");
-            }
-            if value.get("end").and_then(Value::as_bool) == Some(true) {
-                let end = End::deserialize(&value).with_context(|| format!("an end in another form: {value}"))?;
-                return Ok((lines, end));
-            }
-            lines.push(value);
-        }
+    fn ask(&mut self, question: &str) -> Result<(Vec<Value>, End)> {
+        let (lines, end) = self.0.ask(question).with_context(|| format!("asked {question}"))?;
+        let end = End::deserialize(&end).with_context(|| format!("asked {question} the agent ends with {end}"))?;
+        Ok((lines, end))
     }
 }
 
