@@ -108,24 +108,28 @@ pub mod how {
 pub mod walk {
     /// The path is whole.
     pub const WHOLE: u16 = 0;
-    /// More than [`super::MAX_DENTRIES`] names.
+    /// More than [`super::MANY_NAMES`] names, or before 5.17 more than [`super::FEW_NAMES`].
     pub const TOO_DEEP: u16 = 1;
     /// More than [`super::MAX_MOUNTS`] mounts above each other.
     pub const TOO_MANY_MOUNTS: u16 = 2;
     /// More than [`super::MAX_WALK_BYTES`] bytes.
     pub const TOO_LONG: u16 = 3;
-    /// The walk met a dentry without a parent below its mount's root: deleted, or moved while it was walked.
+    /// The walk met a dentry without a parent below its mount's root: it is not below it, or deleted.
     pub const UNREACHABLE: u16 = 4;
     /// Kernel memory could not be read.
     pub const UNREADABLE: u16 = 5;
     /// Nobody walked.
     pub const NOT_WALKED: u16 = 6;
+    /// A directory was moved while it was walked, each time that it was tried.
+    pub const MOVED: u16 = 7;
 }
 
-/// Names a walk may take, as many as the verifier of 5.10 takes within its million instructions with room to spare.
-pub const MAX_DENTRIES: u32 = 40;
+/// Names that a walk may take before 5.17, where the verifier follows each of them.
+pub const FEW_NAMES: u32 = 40;
+/// Names that a walk may take from 5.17 on: each costs time while nobody else can mount.
+pub const MANY_NAMES: u32 = 256;
 /// Mounts a walk may cross.
-pub const MAX_MOUNTS: u32 = 8;
+pub const MAX_MOUNTS: u32 = 64;
 /// Bytes that a walk may fill: `PATH_MAX` of `linux/limits.h`.
 pub const MAX_WALK_BYTES: u32 = 4096;
 /// Bytes of one name with its NUL: `NAME_MAX + 1` of `linux/limits.h`.

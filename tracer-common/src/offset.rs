@@ -69,6 +69,8 @@ pub const OFFSETS: &[Offset] = &[
     required("SB_TYPE", "super_block", &["s_type"]),
     required("TYPE_NAME", "file_system_type", &["name"]),
     required("DENTRY_PARENT", "dentry", &["d_parent"]),
+    // Since 5.9 a `seqcount_spinlock_t`, whose first member is the count.
+    required("DENTRY_SEQ", "dentry", &["d_seq"]),
     // Up to 6.17 d_name, from 6.18 __d_name in an anonymous union.
     optional("DENTRY_NAME", "dentry", &["d_name", "name"]),
     optional("DENTRY_NAME_618", "dentry", &["__d_name", "name"]),

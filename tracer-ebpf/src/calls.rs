@@ -30,6 +30,9 @@ const REGISTERS: [u64; 6] = [112, 104, 96, 56, 72, 64];
 /// The same for 32-bit callers: bx, cx, dx, si, di, bp.
 const COMPAT_REGISTERS: [u64; 6] = [40, 88, 96, 104, 112, 32];
 
+/// `MS_REMOUNT` of `uapi/linux/mount.h`.
+const REMOUNT: u64 = 32;
+
 /// What a caller gave: addresses of its memory, and numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Given {
@@ -55,12 +58,27 @@ pub(crate) fn begins(number: usize, registers: u64, turn: Turn) {
         return;
     }
     let hook = hook::CALL_ENTER + number as u32;
-    if !turn.has_work(hook, call().is_some()) {
+    let before = call();
+    if !turn.has_work(hook, before.is_some()) {
         return;
+    }
+    if let Some(before) = before {
+        end_was_skipped(before);
     }
     let syscall = if door.syscall == syscall::OLD_UMOUNT { syscall::UMOUNT } else { door.syscall };
     let call = Call { start_ns: now(), flags: given.flags, registers, ..Call::new(syscall, hook) };
     let _ = OPEN.insert(bpf_get_current_pid_tgid(), call, 0);
+}
+
+/// This thread's call before has ended without a word, because the kernel skipped its return probes, which it counts nowhere. If it
+/// changed attributes, nobody knows of which mount.
+#[inline(always)]
+fn end_was_skipped(before: *mut Call) {
+    // SAFETY: a map value; only this thread writes it.
+    let (syscall, flags) = unsafe { ((*before).syscall, (*before).flags) };
+    if syscall == syscall::MOUNT_SETATTR || syscall == syscall::MOUNT && flags & REMOUNT != 0 {
+        dirty(Some(own_namespace()));
+    }
 }
 
 /// Whether a call can change anything. `open_tree(2)` without a clone only opens; without attributes so does

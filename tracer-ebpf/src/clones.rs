@@ -3,25 +3,23 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 use tracer_common::{
-    fact::{ABSENT, ClonedMount, Clones, MAX_CLONES, kind, syscall},
+    fact::{ClonedMount, Clones, MAX_CLONES, kind, syscall},
     hook,
 };
 
 use crate::{
     context::Exit,
     emit::{
-        Wake, call, call_start, dirty, fact_reserve, header, is_anonymous, mounts_in, namespace_id, section_number,
-        send,
+        Wake, call_start, dirty, fact_reserve, header, is_anonymous, mounts_in, namespace_id, open_syscall,
+        section_number, send,
     },
-    globals::{MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, MOUNT_T_FLAGS, MOUNT_VFSMOUNT, NS_INUM, VFSMOUNT_FLAGS},
+    globals::{MOUNT_GROUP, MOUNT_ID, MOUNT_NS, MOUNT_VFSMOUNT, NS_INUM, VFSMOUNT_FLAGS},
     maps::TABLES,
-    mount::identity,
-    read::{member, pointer},
+    mount::{identity, master_group, t_flags},
+    read::{is_error, member, pointer},
     tables::count,
 };
 
-/// `MAX_ERRNO` of `linux/err.h`: a pointer this near to the end is an error.
-const MAX_ERRNO: u64 = 4095;
 /// The mask that shows the verifier that a clone has its place in the batch.
 const CLONE_MASK: usize = MAX_CLONES - 1;
 const _: () = assert!(MAX_CLONES.is_power_of_two());
@@ -46,7 +44,7 @@ static CLONES: Array<Batch> = Array::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn cloned(context: &impl Exit) {
     let (original, made) = (context.argument(0), context.result(CLONE_MNT_ARGUMENTS));
-    if made >= MAX_ERRNO.wrapping_neg() || !is_making_tree() {
+    if is_error(made) || !is_making_tree() {
         return;
     }
     let Some(batch) = CLONES.get_ptr_mut(0) else { return };
@@ -66,9 +64,9 @@ pub(crate) fn cloned(context: &impl Exit) {
         (*to).original = identity(original);
         (*to).id = member(made, &MOUNT_ID);
         (*to).flags = member(made + u64::from(MOUNT_VFSMOUNT.load()), &VFSMOUNT_FLAGS);
-        (*to).t_flags = if MOUNT_T_FLAGS.load() == ABSENT { ABSENT } else { member(made, &MOUNT_T_FLAGS) };
+        (*to).t_flags = t_flags(made);
         (*to).group = member(made, &MOUNT_GROUP);
-        (*to).master = member(pointer(made, &MOUNT_MASTER), &MOUNT_GROUP);
+        (*to).master = master_group(made);
         (*to).reserved = 0;
         (*batch).record.count = index as u32 + 1;
         (*batch).last = made;
@@ -122,7 +120,5 @@ unsafe fn flush(batch: *mut Batch, namespace: u64) {
 /// Whether this thread makes a tree whose mounts nothing else tells.
 #[inline(always)]
 fn is_making_tree() -> bool {
-    // SAFETY: a map value; only this thread writes it.
-    let syscall = call().map_or(0, |call| unsafe { (*call).syscall });
-    matches!(syscall, syscall::COPY_NAMESPACE | syscall::OPEN_TREE | syscall::OPEN_TREE_ATTR)
+    matches!(open_syscall(), syscall::COPY_NAMESPACE | syscall::OPEN_TREE | syscall::OPEN_TREE_ATTR)
 }

@@ -40,6 +40,13 @@ pub(crate) fn call() -> Option<*mut Call> {
     OPEN.get_ptr_mut(bpf_get_current_pid_tgid())
 }
 
+/// The system call that this thread is in, by `fact::syscall`; 0 for one that is not traced.
+#[inline(always)]
+pub(crate) fn open_syscall() -> u32 {
+    // SAFETY: a map value; only this thread writes it.
+    call().map_or(0, |call| unsafe { (*call).syscall })
+}
+
 /// `CLOCK_BOOTTIME` in nanoseconds.
 #[inline(always)]
 pub(crate) fn now() -> u64 {

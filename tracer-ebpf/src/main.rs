@@ -27,7 +27,9 @@ mod mount;
 mod namespaces;
 mod propagation;
 mod read;
+mod section;
 mod seed;
+mod steps;
 mod tables;
 mod targets;
 mod tree;
@@ -233,13 +235,13 @@ door!(18, enter_18, enter_18_2, enter_18_k, exit_18, exit_18_2, exit_18_k);
 
 #[fentry]
 fn section_end(_: FEntryContext) -> i32 {
-    tables::section_ends();
+    section::ends();
     0
 }
 
 #[kprobe]
 fn section_end_k(_: ProbeContext) -> u32 {
-    tables::section_ends();
+    section::ends();
     0
 }
 

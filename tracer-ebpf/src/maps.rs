@@ -147,8 +147,10 @@ pub(crate) struct Cursor {
     pub(crate) names: u32,
     /// Mounts crossed so far.
     pub(crate) mounts: u32,
-    /// Keeps the slot a multiple of eight bytes.
-    pub(crate) reserved: u32,
+    /// The versions of all dentries so far, or-ed: odd when one was being moved.
+    pub(crate) versions: u32,
+    /// All dentries so far and their versions, summed up.
+    pub(crate) seen: u64,
 }
 
 /// The mask for the short slots: the fixed part and two strings.

@@ -64,6 +64,18 @@ pub(crate) fn next_peer(mount: u64) -> u64 {
     pointer(mount, &MOUNT_SHARE).wrapping_sub(u64::from(MOUNT_SHARE.load()))
 }
 
+/// `mnt_t_flags`, [`ABSENT`] where this kernel has none.
+#[inline(always)]
+pub(crate) fn t_flags(mount: u64) -> u32 {
+    if MOUNT_T_FLAGS.load() == ABSENT { ABSENT } else { member(mount, &MOUNT_T_FLAGS) }
+}
+
+/// The peer group that it receives from, 0 for none.
+#[inline(always)]
+pub(crate) fn master_group(mount: u64) -> u32 {
+    member(pointer(mount, &MOUNT_MASTER), &MOUNT_GROUP)
+}
+
 /// Fills the mount of the [`MountFact`] in scratch slot `number`; how many bytes the record has.
 #[inline(always)]
 pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
@@ -92,9 +104,9 @@ pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
         (*to).dev = member(superblock, &SB_DEV);
         (*to).rdev = block_device(pointer(root, &DENTRY_INODE));
         (*to).flags = member(vfsmount, &VFSMOUNT_FLAGS);
-        (*to).t_flags = if MOUNT_T_FLAGS.load() == ABSENT { ABSENT } else { member(mount, &MOUNT_T_FLAGS) };
+        (*to).t_flags = t_flags(mount);
         (*to).group = member(mount, &MOUNT_GROUP);
-        (*to).master = member(pointer(mount, &MOUNT_MASTER), &MOUNT_GROUP);
+        (*to).master = master_group(mount);
         (*to).ns_mounts = mounts_in(namespace);
         (*to).reserved = 0;
         (*to).fstype = [0; FSTYPE_BYTES];
@@ -102,9 +114,9 @@ pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
         string((&raw mut (*to).fstype).cast(), FSTYPE_BYTES as u32, name);
     }
     let not_walked = (Walk { bytes: 0, status: walk_status::NOT_WALKED }, end);
-    let walk_path = |(mount, dentry)| walked(walk(number, mount, dentry, end as u32), end);
+    let walk_path = |(mount, dentry)| walked(settled(number, mount, dentry, end), end);
     let (path, end) = walk_from.map_or(not_walked, walk_path);
-    let walk_root = |_| walked(walk(number, 0, root, end as u32), end);
+    let walk_root = |_| walked(settled(number, 0, root, end), end);
     let (root, end) = walk_from.map_or(not_walked, walk_root);
     // SAFETY: the slot is as long as the mask allows plus more than a source.
     let source_bytes = unsafe {
@@ -118,6 +130,13 @@ pub(crate) fn fill(number: u32, slot: *mut Scratch, place: &Place) -> usize {
         (*to).source_bytes = source_bytes as u32;
     }
     end + source_bytes
+}
+
+/// A walk, and once more if a directory was moved meanwhile.
+#[inline(always)]
+fn settled(number: u32, mount: u64, dentry: u64, start: usize) -> u64 {
+    let first = walk(number, mount, dentry, start as u32);
+    if (first >> 32) as u16 == walk_status::MOVED { walk(number, mount, dentry, start as u32) } else { first }
 }
 
 /// A walk's result as it stands in the record, and where the next string goes.

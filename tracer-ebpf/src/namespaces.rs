@@ -10,10 +10,10 @@ use tracer_common::{
 
 use crate::{
     context::{Entry, Exit},
-    emit::{Wake, actor, call, dirty, header, lost, mounts_in, namespace_id, send},
+    emit::{Wake, actor, dirty, header, lost, mounts_in, namespace_id, open_syscall, send},
     globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_ORIG_AX, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
     maps::{CALLS, Call, OPEN},
-    read::{current, member, pointer, read},
+    read::{current, is_error, member, pointer, read},
     turn::Turn,
 };
 
@@ -29,8 +29,6 @@ const UNSHARE_32: u64 = 310;
 /// `THREAD_SIZE` of x86-64, and the size of `struct pt_regs` there.
 const STACK_BYTES: u64 = 16 << 10;
 const REGISTERS_BYTES: u64 = 168;
-/// `MAX_ERRNO` of `linux/err.h`: a pointer this near to the end is an error.
-const MAX_ERRNO: u64 = 4095;
 
 /// The thread begins to copy a namespace.
 #[inline(always)]
@@ -53,7 +51,7 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
         let _ = OPEN.remove(bpf_get_current_pid_tgid());
     }
     let (from, made) = (context.argument(1), context.result(COPY_MNT_NS_ARGUMENTS.load()));
-    if made >= MAX_ERRNO.wrapping_neg() {
+    if is_error(made) {
         return;
     }
     let mut fact = NamespaceFact {
@@ -101,6 +99,5 @@ fn registers() -> u64 {
 /// Whether this thread copies a namespace.
 #[inline(always)]
 fn is_copying() -> bool {
-    // SAFETY: a map value; only this thread writes it.
-    call().is_some_and(|call| unsafe { (*call).syscall } == syscall::COPY_NAMESPACE)
+    open_syscall() == syscall::COPY_NAMESPACE
 }

@@ -9,9 +9,9 @@ use tracer_common::{
 use crate::{
     context::{Entry, Exit},
     emit::{Wake, call_start, dirty, fact_reserve, header, section_number, send},
-    globals::{MOUNT_GROUP, MOUNT_MASTER, MOUNT_NS, MOUNT_SLAVES},
+    globals::{MOUNT_GROUP, MOUNT_NS, MOUNT_SLAVES},
     maps::TABLES,
-    mount::next_peer,
+    mount::{master_group, next_peer},
     read::{member, pointer},
     tables::{count, mount_fact},
 };
@@ -45,7 +45,7 @@ pub(crate) fn group_ends(context: &impl Entry) {
     let mut fact = GroupEnd {
         header: header(kind::GROUP_END, hook::GROUP_END, call_start(), section_number()),
         group,
-        heir: member(pointer(subject, &MOUNT_MASTER), &MOUNT_GROUP),
+        heir: master_group(subject),
     };
     let bytes = size_of::<GroupEnd>();
     // SAFETY: the record is a whole one on the stack.

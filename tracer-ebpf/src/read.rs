@@ -6,6 +6,9 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{EbpfContext, Global, helpers::generated};
 use tracer_common::fact::ABSENT;
 
+/// `MAX_ERRNO` of `linux/err.h`.
+const MAX_ERRNO: u64 = 4095;
+
 /// The integer at `address`, zero where nothing can be read: the helper clears what it cannot fill.
 ///
 /// No branch on failure, on purpose: a branch doubles the paths that the verifier follows, in a loop at every turn.
@@ -31,6 +34,12 @@ pub(crate) fn member<T: Default>(object: u64, offset: &Global<u32>) -> T {
 #[inline(always)]
 pub(crate) fn pointer(object: u64, offset: &Global<u32>) -> u64 {
     member(object, offset)
+}
+
+/// Whether a pointer stands for an errno: `IS_ERR` of `linux/err.h`.
+#[inline(always)]
+pub(crate) fn is_error(pointer: u64) -> bool {
+    pointer >= MAX_ERRNO.wrapping_neg()
 }
 
 /// The running thread's `struct task_struct *`.

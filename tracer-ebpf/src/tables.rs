@@ -2,32 +2,30 @@
 //! machine.
 
 use tracer_common::{
-    fact::{
-        ABSENT, Actor, COMM_BYTES, CopyFact, MAKES_NAMESPACE, MountFact, NamespaceFact, SectionEnd, how, kind, syscall,
-    },
+    fact::{Actor, COMM_BYTES, CopyFact, MAKES_NAMESPACE, MountFact, NamespaceFact, how, kind, syscall},
     hook,
     hook::reason,
 };
 
 use crate::{
-    clones,
     context::{Entry, Exit},
     emit::{
-        Wake, actor, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, lost, mounts_in,
-        namespace_id, section, section_number, send,
+        Wake, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, mounts_in, namespace_id,
+        open_syscall, section, section_number, send,
     },
     globals::{
-        ATTACH_RECURSIVE_MNT_ARGUMENTS, MAKE_VISIBLE_ARGUMENTS, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST,
-        MOUNT_MASTER, MOUNT_NS, MOUNT_PARENT, NS_INUM, NS_ROOT, TASK_MM,
+        ATTACH_RECURSIVE_MNT_ARGUMENTS, MOUNT_GROUP, MOUNT_ID, MOUNT_ID_UNIQUE, MOUNT_LIST, MOUNT_NS, MOUNT_PARENT,
+        NS_INUM, NS_ROOT, TASK_MM,
     },
     maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
-    mount::{Place, fill, own_root, stands_at},
+    mount::{Place, fill, stands_at},
     read::{current, member, pointer, read},
+    steps::Steps,
     tree::{self, next_mount},
 };
 
-/// Mounts of one list or tree that a program may walk: the length that the verifier is asked to follow.
-const MAX_LIST: u32 = 1024;
+/// Mounts of one list or tree that are told where the verifier follows each of them.
+const FEW_MOUNTS: u32 = 1024;
 /// `MNT_TREE_MOVE` of `fs/namespace.c`, and before 6.5 the argument `moving`.
 const MOVING: u64 = 1;
 
@@ -35,17 +33,27 @@ const MOVING: u64 = 1;
 /// Their list has no head: it goes round.
 #[inline(always)]
 pub(crate) fn tree_enters(context: &impl Entry) {
-    let first = context.argument(0);
-    let namespace = pointer(pointer(first, &MOUNT_PARENT), &MOUNT_NS);
-    let list = u64::from(MOUNT_LIST.load());
-    let mut subject = first;
-    for _ in 0..MAX_LIST {
-        subject = mount_fact(hook::ATTACH << 16 | u32::from(kind::ATTACH), subject, namespace).wrapping_sub(list);
-        if subject == first {
-            return;
+    struct Entering {
+        first: u64,
+        next: u64,
+        namespace: u64,
+    }
+    impl Steps for Entering {
+        const FEW: u32 = FEW_MOUNTS;
+
+        #[inline(always)]
+        fn step(&mut self) -> bool {
+            let fact = mount_fact(hook::ATTACH << 16 | u32::from(kind::ATTACH), self.next, self.namespace);
+            self.next = fact.wrapping_sub(u64::from(MOUNT_LIST.load()));
+            self.next == self.first
         }
     }
-    cut(hook::ATTACH);
+    let first = context.argument(0);
+    let namespace = pointer(pointer(first, &MOUNT_PARENT), &MOUNT_NS);
+    let whole = Entering { first, next: first, namespace }.walk();
+    if !whole {
+        cut(hook::ATTACH);
+    }
 }
 
 /// `static void mnt_add_to_ns(struct mnt_namespace *ns, struct mount *mnt)`, as a symbol from 6.14 on: one mount enters.
@@ -107,18 +115,28 @@ pub(crate) fn tree_moved(context: &impl Exit) {
 /// branches.
 #[inline(always)]
 fn branches_shared(root: u64) {
-    if member::<u32>(pointer(root, &MOUNT_PARENT), &MOUNT_GROUP) == 0 {
-        return;
+    struct Sharing {
+        root: u64,
+        at: u64,
     }
-    let mut at = root;
-    for _ in 0..MAX_LIST {
-        at = next_mount(at, root);
-        if at == tree::END {
-            return;
+    impl Steps for Sharing {
+        const FEW: u32 = FEW_MOUNTS;
+
+        #[inline(always)]
+        fn step(&mut self) -> bool {
+            self.at = next_mount(self.at, self.root);
+            let over = self.at == tree::END;
+            if !over {
+                mount_fact(hook::MOVE << 16 | u32::from(kind::STATE), self.at, 0);
+            }
+            over
         }
-        mount_fact(hook::MOVE << 16 | u32::from(kind::STATE), at, 0);
     }
-    cut(hook::MOVE);
+    let is_shared = member::<u32>(pointer(root, &MOUNT_PARENT), &MOUNT_GROUP) != 0;
+    let mut sharing = Sharing { root, at: root };
+    if is_shared && !sharing.walk() {
+        cut(hook::MOVE);
+    }
 }
 
 /// `void mnt_change_mountpoint(struct mount *parent, struct mountpoint *mp, struct mount *mnt)`: a mount stands on another one, in
@@ -155,16 +173,26 @@ pub(crate) fn copy_is_put(context: &impl Entry) {
 /// `int propagate_umount(struct list_head *list)`, from 6.17 on `void`: the list of all that an unmount takes along.
 #[inline(always)]
 pub(crate) fn list_detached(context: &impl Exit) {
-    let head = context.argument(0);
-    let list = u64::from(MOUNT_LIST.load());
-    let mut entry = read::<u64>(head);
-    for _ in 0..MAX_LIST {
-        if entry == head || entry == 0 {
-            return;
-        }
-        entry = mount_fact(hook::DETACH << 16 | u32::from(kind::DETACH), entry.wrapping_sub(list), 0);
+    struct Detaching {
+        head: u64,
+        next: u64,
     }
-    if entry != head {
+    impl Steps for Detaching {
+        const FEW: u32 = FEW_MOUNTS;
+
+        #[inline(always)]
+        fn step(&mut self) -> bool {
+            let over = self.next == self.head || self.next == 0;
+            if !over {
+                let subject = self.next.wrapping_sub(u64::from(MOUNT_LIST.load()));
+                self.next = mount_fact(hook::DETACH << 16 | u32::from(kind::DETACH), subject, 0);
+            }
+            over
+        }
+    }
+    let head = context.argument(0);
+    let whole = Detaching { head, next: read(head) }.walk();
+    if !whole {
         cut(hook::DETACH);
     }
 }
@@ -173,6 +201,21 @@ pub(crate) fn list_detached(context: &impl Exit) {
 /// own; the rest is told here. With no flags and from the root of a namespace, the namespace ends (`put_mnt_ns`).
 #[inline(always)]
 pub(crate) fn tree_goes(context: &impl Entry) {
+    struct Going {
+        root: u64,
+        at: u64,
+        namespace: u64,
+    }
+    impl Steps for Going {
+        const FEW: u32 = FEW_MOUNTS;
+
+        #[inline(always)]
+        fn step(&mut self) -> bool {
+            mount_fact(hook::TREE_GOES << 16 | u32::from(kind::DETACH), self.at, self.namespace);
+            self.at = next_mount(self.at, self.root);
+            self.at == tree::END
+        }
+    }
     let (subject, asked) = (context.argument(0), context.argument(1) as u32);
     let namespace = pointer(subject, &MOUNT_NS);
     // A copy that is thrown away was in none.
@@ -198,15 +241,10 @@ pub(crate) fn tree_goes(context: &impl Entry) {
     if ends {
         namespace_ends(namespace);
     } else if asked & how::PROPAGATE == 0 {
-        let mut at = subject;
-        for _ in 0..MAX_LIST {
-            mount_fact(hook::TREE_GOES << 16 | u32::from(kind::DETACH), at, namespace);
-            at = next_mount(at, subject);
-            if at == tree::END {
-                return;
-            }
+        let whole = Going { root: subject, at: subject, namespace }.walk();
+        if !whole {
+            cut(hook::TREE_GOES);
         }
-        cut(hook::TREE_GOES);
     }
 }
 
@@ -228,81 +266,6 @@ fn namespace_ends(namespace: u64) {
     count(sent);
     if !sent {
         dirty(Some(namespace));
-    }
-}
-
-/// `static void namespace_unlock(void)`
-#[inline(always)]
-pub(crate) fn section_ends() {
-    let (Some(slot), Some(open)) = (SCRATCH.get_ptr_mut(slot::TABLES), section()) else { return };
-    changed_by_call();
-    // SAFETY: a map value; who is here holds the namespace semaphore.
-    let changes = unsafe { (*open).facts + (*open).lost };
-    clones::tree_is_made();
-    // SAFETY: as above.
-    let (facts, missing) = unsafe { ((*open).facts, (*open).lost) };
-    // SAFETY: as above.
-    let went = unsafe { core::mem::take(&mut (*open).how) };
-    if facts == 0 && missing == 0 {
-        return;
-    }
-    let call = call();
-    let end = slot.cast::<SectionEnd>();
-    // SAFETY: map values; who is here holds the namespace semaphore, and a call belongs to its thread.
-    unsafe {
-        (*end).header = header(kind::SECTION_END, hook::SECTION_END, call_start(), section_number());
-        (*end).facts = facts;
-        (*end).lost = missing;
-        (*end).flags = call.map_or(0, |call| (*call).flags);
-        (*end).syscall = call.map_or(0, |call| (*call).syscall);
-        (*end).target_id = call.map_or(0, |call| (*call).target_id);
-        (*end).how = went as u32;
-        (*end).reserved = 0;
-        actor(&raw mut (*end).actor);
-        // The end of the call wakes the agent.
-        let wake = if call.is_some() { Wake::No } else { Wake::Yes };
-        let sent = send(&TABLES, hook::SECTION_END, slot.cast(), size_of::<SectionEnd>(), 0, wake);
-        if !sent {
-            // What it ends may be about any.
-            dirty(None);
-        }
-        match call.filter(|_| changes > 0) {
-            Some(call) => {
-                (*call).sections += 1;
-                (*call).delivered += u32::from(sent);
-            }
-            None if !sent && changes > 0 => lost(),
-            None => {}
-        }
-        (*open).ended += 1;
-        (*open).facts = 0;
-        (*open).lost = 0;
-        (*open).entering = 0;
-    }
-}
-
-/// What the open call changed in this section where no hook inside it tells: `MOVE_MOUNT_SET_GROUP`, and up to 6.16
-/// `pivot_root(2)`. The call holds both mounts.
-#[inline(always)]
-fn changed_by_call() {
-    let Some(call) = call() else { return };
-    // SAFETY: a map value; only this thread writes it.
-    let (syscall, subject, old_root) = unsafe { ((*call).syscall, (*call).subject, (*call).old_root) };
-    if subject == 0 {
-        return;
-    }
-    if syscall == syscall::MOVE_MOUNT {
-        // It was private before.
-        if member::<u32>(subject, &MOUNT_GROUP) != 0 || pointer(subject, &MOUNT_MASTER) != 0 {
-            mount_fact(hook::MOVE_TARGET << 16 | u32::from(kind::CHANGE), subject, 0);
-        }
-    } else if syscall == syscall::PIVOT_ROOT
-        && MAKE_VISIBLE_ARGUMENTS.load() == ABSENT
-        && old_root != subject
-        && own_root() == subject
-    {
-        mount_fact(hook::PIVOT_TARGET << 16 | u32::from(kind::MOVE), old_root, 0);
-        mount_fact(hook::PIVOT_TARGET << 16 | u32::from(kind::MOVE), subject, 0);
     }
 }
 
@@ -358,12 +321,13 @@ fn cut(hook: u32) {
 /// Whether the mounts that this thread adds are those of a namespace or a detached tree that is being made.
 #[inline(always)]
 fn is_making_namespace() -> bool {
-    // SAFETY: a map value; only this thread writes it.
-    let (syscall, flags) = call().map_or((0, 0), |call| unsafe { ((*call).syscall, (*call).flags) });
-    match syscall {
+    match open_syscall() {
         syscall::COPY_NAMESPACE => true,
         // Their paths may lead to what the kernel mounts by itself.
-        syscall::OPEN_TREE | syscall::FSMOUNT => flags & MAKES_NAMESPACE != 0,
+        syscall::OPEN_TREE | syscall::FSMOUNT => {
+            // SAFETY: a map value; only this thread writes it.
+            call().is_some_and(|call| unsafe { (*call).flags } & MAKES_NAMESPACE != 0)
+        }
         _ => false,
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     maps::{CALLS, Call, SCRATCH, SCRATCH_MASK, slot},
     mount::{Place, fill, mount_of, own_root, stands_at},
     read::{current, member, pointer, read},
+    steps::Steps,
     tree::{self, next_mount},
     turn::{Turn, bit},
 };
@@ -31,9 +32,8 @@ const EMPTY_PATH: u64 = 0x1000;
 const RECURSIVE: u64 = 0x8000;
 const CURRENT_DIRECTORY: i32 = -100;
 
-/// Mounts below the first one of a tree whose attributes are set that a program may walk: each costs the verifier, and every
-/// start of the tracer, as much as one of a list in a section, and four doors have this walk.
-const MAX_TREE: u32 = 256;
+/// Mounts below another one whose attributes are told where the verifier follows each of them.
+const FEW_BRANCHES: u32 = 256;
 
 /// A door whose call is about a mount behind a descriptor.
 #[derive(Clone, Copy)]
@@ -84,21 +84,30 @@ fn detached(door: Behind, first: u32, result: i32) -> u32 {
 /// A mount whose attributes were set, or a whole tree of them.
 #[inline(always)]
 fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 {
-    let number = door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
-    let mut became = attributes_fact(door.hook << 16 | number, root);
-    if !recursive {
-        return became;
+    struct Setting {
+        hook_and_slot: u32,
+        became: u32,
+        root: u64,
+        at: u64,
     }
-    let mut at = root;
-    for _ in 0..MAX_TREE {
-        at = next_mount(at, root);
-        if at == tree::END {
-            return became;
+    impl Steps for Setting {
+        const FEW: u32 = FEW_BRANCHES;
+
+        #[inline(always)]
+        fn step(&mut self) -> bool {
+            self.at = next_mount(self.at, self.root);
+            let over = self.at == tree::END;
+            if !over {
+                // `LOST` is above `SENT`.
+                self.became |= attributes_fact(self.hook_and_slot, self.at);
+            }
+            over
         }
-        // `LOST` is above `SENT`.
-        became |= attributes_fact(door.hook << 16 | number, at);
     }
-    target::LOST
+    let hook_and_slot = door.hook << 16 | door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
+    let became = attributes_fact(hook_and_slot, root);
+    let mut setting = Setting { hook_and_slot, became, root, at: root };
+    if !recursive || setting.walk() { setting.became } else { target::LOST }
 }
 
 /// A global function, so that a tree costs the verifier one look and not one for each mount.

@@ -3,11 +3,12 @@
 use crate::{
     globals::{MOUNT_CHILD, MOUNT_MOUNTS, MOUNT_PARENT},
     read::{pointer, read},
+    steps::Steps,
 };
 
 /// In place of the mount behind the last one.
 pub(crate) const END: u64 = 0;
-/// Mounts above each other that the way back up may take.
+/// Mounts above each other that the way back up may take where the verifier follows it.
 const MAX_DEPTH: u32 = 128;
 
 /// The mount behind `at` in the tree of `root`, parents first; [`END`] behind the last one, and where it is too deep. What
@@ -25,20 +26,38 @@ pub(crate) extern "C" fn next_mount(at: u64, root: u64) -> u64 {
     if first != at.wrapping_add(children) {
         return first.wrapping_sub(child);
     }
-    let mut at = at;
-    for _ in 0..MAX_DEPTH {
-        if at == root {
-            return END;
+    let mut back = Back { at, root, children, child, next: END };
+    back.walk();
+    back.next
+}
+
+/// The way back up, to the first mount that has a sibling behind it.
+struct Back {
+    at: u64,
+    root: u64,
+    children: u64,
+    child: u64,
+    next: u64,
+}
+
+impl Steps for Back {
+    const FEW: u32 = MAX_DEPTH;
+
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        if self.at == self.root {
+            return true;
         }
-        let parent = pointer(at, &MOUNT_PARENT);
-        let sibling = read::<u64>(at.wrapping_add(child));
+        let parent = pointer(self.at, &MOUNT_PARENT);
+        let sibling = read::<u64>(self.at.wrapping_add(self.child));
         if sibling == 0 || parent == 0 {
-            return END;
+            return true;
         }
-        if sibling != parent.wrapping_add(children) {
-            return sibling.wrapping_sub(child);
+        let has_sibling = sibling != parent.wrapping_add(self.children);
+        if has_sibling {
+            self.next = sibling.wrapping_sub(self.child);
         }
-        at = parent;
+        self.at = parent;
+        has_sibling
     }
-    END
 }

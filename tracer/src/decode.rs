@@ -328,6 +328,7 @@ fn walked(walk: Walk, names: &[u8]) -> Walked {
         walk::TOO_MANY_MOUNTS => PathGap::TooManyMounts,
         walk::TOO_LONG => PathGap::TooLong,
         walk::UNREACHABLE => PathGap::Unreachable,
+        walk::MOVED => PathGap::Moved,
         walk::NOT_WALKED => PathGap::NotWalked,
         _ => PathGap::Unreadable,
     };

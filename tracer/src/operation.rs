@@ -27,8 +27,10 @@ pub enum PathGap {
     TooManyMounts,
     /// It has more bytes than a path may have.
     TooLong,
-    /// A directory on it is deleted, or moved while it was walked.
+    /// It does not lead to the root of its namespace: a directory on it is deleted, or was moved out of a bind.
     Unreachable,
+    /// A directory on it was moved while it was walked.
+    Moved,
     /// Kernel memory could not be read.
     Unreadable,
     /// Nobody walked it.
@@ -43,6 +45,7 @@ impl PathGap {
             Self::TooManyMounts => "too_many_mounts",
             Self::TooLong => "too_long",
             Self::Unreachable => "unreachable",
+            Self::Moved => "moved",
             Self::Unreadable => "unreadable",
             Self::NotWalked => "not_walked",
         }

@@ -73,7 +73,8 @@ pub(super) fn run(
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
         let signals = Signals::new()?;
         let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
-        let reader = if beside.tables { Some(Reader::start(probes.take_reading()?)?) } else { None };
+        let reader =
+            if beside.tables { Some(Reader::start(probes.take_reading()?, probes.ring_bytes())?) } else { None };
         note(ready);
         let said = before.clone();
         Pump {
@@ -253,7 +254,11 @@ impl<A: Act> Pump<'_, A> {
         let read_until_ns = self.read_until_ns;
         let read: Vec<(Read, u64)> = self.tables.extract_if(.., |(_, at_ns)| *at_ns <= read_until_ns).collect();
         for (read, _) in read {
-            if self.step(table_input(read))? == Flow::End {
+            let Some(input) = table_input(read) else {
+                self.reader.iter().for_each(Reader::go_on);
+                continue;
+            };
+            if self.step(input)? == Flow::End {
                 return Ok(Flow::End);
             }
         }
@@ -304,16 +309,17 @@ impl<A: Act> Pump<'_, A> {
     }
 }
 
-/// What became of a table, for the engine.
-fn table_input(read: Read) -> Input<'static> {
-    match read {
+/// What became of a table, for the engine; `None` for a part of one.
+fn table_input(read: Read) -> Option<Input<'static>> {
+    Some(match read {
+        Read::Part => return None,
         Read::Whole { inum, began_ns } => Input::TableRead { inum, began_ns },
         Read::Gone(inum) => Input::TableGone(inum),
         Read::Failed(inum, error) => {
             note(format_args!("note: the table of mount namespace {inum} cannot be read this time: {error}"));
             Input::TableFailed(inum)
         }
-    }
+    })
 }
 
 /// A loss as a line for people.

@@ -20,7 +20,7 @@ use crate::{
         namespaces::mount_namespace_of,
         tasks::{self, TaskId},
     },
-    probe::load::Reading,
+    probe::reading::Reading,
 };
 
 /// Bytes of text at a time: the kernel gives at most a page, and lets others at the tables in between.
@@ -28,8 +28,14 @@ const TEXT_BYTES: usize = 4096;
 /// The node's own processes.
 const PROC: &str = "/proc";
 
+/// Bytes of the ring for each text that is read before the reader waits until all was taken out: a text of many short lines tells of
+/// so much.
+const RING_BYTES_EACH: usize = 256 << 10;
+
 /// What became of a namespace's table, by its inode number.
 pub(super) enum Read {
+    /// A part was read; the reader waits until what it told was taken out of the ring.
+    Part,
     /// It was read to its end.
     Whole {
         /// Whose.
@@ -46,17 +52,26 @@ pub(super) enum Read {
 /// The thread, from the other side. It ends when this does.
 pub(super) struct Reader {
     ask: Sender<u32>,
+    go_on: Sender<()>,
     read: UnboundedReceiver<Read>,
 }
 
 impl Reader {
-    /// Begins to wait for requests.
-    pub(super) fn start(reading: Reading) -> Result<Self, AgentError> {
+    /// Begins to wait for requests. What it has told lies in a ring of so many bytes.
+    pub(super) fn start(reading: Reading, ring_bytes: usize) -> Result<Self, AgentError> {
         let (ask, asked) = channel();
+        let (go_on, taken) = channel();
         let (done, read) = unbounded_channel();
-        let work = move || Tables { reading, tasks: BTreeMap::new() }.serve(&asked, &done);
+        let texts = (ring_bytes / RING_BYTES_EACH).max(1);
+        let work = move || Tables { reading, tasks: BTreeMap::new(), texts, taken, done }.serve(&asked);
         thread::Builder::new().name("tables".to_owned()).spawn(work).map_err(AgentError::Thread)?;
-        Ok(Self { ask, read })
+        Ok(Self { ask, go_on, read })
+    }
+
+    /// What was told before [`Read::Part`] was taken out of the ring.
+    pub(super) fn go_on(&self) {
+        // As above.
+        let _ = self.go_on.send(());
     }
 
     /// Reads the table of the namespace with this inode number, behind those that were asked for before.
@@ -82,12 +97,18 @@ struct Tables {
     reading: Reading,
     /// Who was in a namespace when this was looked at last.
     tasks: BTreeMap<u32, TaskId>,
+    /// How many texts are read before it waits.
+    texts: usize,
+    /// Says that what was told was taken.
+    taken: Receiver<()>,
+    done: UnboundedSender<Read>,
 }
 
 impl Tables {
-    fn serve(mut self, asked: &Receiver<u32>, done: &UnboundedSender<Read>) {
+    fn serve(mut self, asked: &Receiver<u32>) {
         while let Ok(inum) = asked.recv() {
-            if done.send(self.read(inum)).is_err() {
+            let read = self.read(inum);
+            if self.done.send(read).is_err() {
                 break;
             }
         }
@@ -103,7 +124,7 @@ impl Tables {
         let began_ns = boot_ns();
         // A new reading: what was told last may be the first of this one.
         let began = self.reading.set(Some(thread)).map_err(io::Error::other);
-        let read = began.and_then(|()| read_one(&task.dir(Path::new(PROC)).join("mounts")));
+        let read = began.and_then(|()| self.read_one(&task.dir(Path::new(PROC)).join("mounts")));
         // Nothing is read now, and a map that cannot be written tells nothing.
         let _ = self.reading.set(None);
         match read {
@@ -129,10 +150,20 @@ impl Tables {
         self.tasks = scan.namespaces.into_iter().filter_map(|(inum, members)| Some((inum, first(members)?))).collect();
         Ok(self.tasks.get(&inum).copied())
     }
-}
 
-fn read_one(file: &Path) -> io::Result<()> {
-    let (mut file, mut text) = (File::open(file)?, [0; TEXT_BYTES]);
-    while file.read(&mut text)? > 0 {}
-    Ok(())
+    /// Reads a table's text to its end, and no faster than what the kernel tells of it is taken out of the ring.
+    fn read_one(&self, file: &Path) -> io::Result<()> {
+        let (mut file, mut text) = (File::open(file)?, [0; TEXT_BYTES]);
+        loop {
+            for _ in 0..self.texts {
+                if file.read(&mut text)? == 0 {
+                    return Ok(());
+                }
+            }
+            let asked = self.done.send(Read::Part).is_ok();
+            if !asked || self.taken.recv().is_err() {
+                return Err(io::Error::other("the agent is ending"));
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs, io};
 
 use aya::{
-    Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, Pod, include_bytes_aligned,
+    Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, MapError, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError},
 };
@@ -19,6 +19,7 @@ use super::{
     btf::{Btf, BtfError},
     hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
     losses::{self, Losses},
+    reading::Reading,
 };
 use crate::{host::preemption, operation::Namespace};
 
@@ -29,7 +30,12 @@ const DEBUGFS: &str = "/sys/kernel/debug";
 /// Default size of each ring, in bytes: 20,000 mounts in one burst.
 pub const RING_BYTES: u32 = 8 << 20;
 
+/// For any kernel.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+/// For one that has [`REPEAT`].
+static OBJECT_REPEAT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf-repeat"));
+/// The helper that repeats a step, 5.17 and newer: the kernel's types know it by its function.
+const REPEAT: &str = "bpf_loop";
 
 /// Why the programs are not in the kernel.
 #[derive(Debug, Error)]
@@ -170,6 +176,7 @@ impl Loader {
         let values = resolve(&btf)?;
         let targets = HOOKS.iter().flat_map(|hook| hook.candidates).map(|candidate| candidate.target);
         let functions = targets.filter(|target| btf.arguments(target).is_some()).collect();
+        let object = if btf.arguments(REPEAT).is_some() { OBJECT_REPEAT } else { OBJECT };
         drop(bytes);
         let mut loader = EbpfLoader::new();
         for (symbol, value) in &values {
@@ -181,7 +188,7 @@ impl Loader {
         loader.map_max_entries("CALLS", options.ring_bytes);
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
         // Else the loader parses them once more.
-        let ebpf = loader.btf(Some(&types)).load(OBJECT).map_err(ProbeError::Load)?;
+        let ebpf = loader.btf(Some(&types)).load(object).map_err(ProbeError::Load)?;
         let preemptible = preemption::is_preemptible(DEBUGFS.as_ref(), "/proc".as_ref());
         Ok(Self { ebpf, types, functions, options, preemptible, attached: Vec::new() })
     }
@@ -289,9 +296,14 @@ impl Probes {
             .join("+")
     }
 
+    /// Bytes of the ring of table facts.
+    pub fn ring_bytes(&self) -> usize {
+        self.ring_bytes as usize
+    }
+
     /// How many records the ring of table facts can hold at most: the shortest has 56 bytes there.
     pub fn ring_records(&self) -> usize {
-        self.ring_bytes as usize / 56
+        self.ring_bytes() / 56
     }
 
     /// The ring of table facts; there is one reader.
@@ -313,7 +325,7 @@ impl Probes {
     pub fn take_reading(&mut self) -> Result<Reading, ProbeError> {
         let name = "READING";
         let map = self.ebpf.take_map(name).ok_or(ProbeError::NoSymbol(name))?;
-        Array::try_from(map).map(Reading).map_err(|source| ProbeError::Map { name, source })
+        Array::try_from(map).map(Reading::new).map_err(|source| ProbeError::Map { name, source })
     }
 
     /// What was lost since the programs were attached.
@@ -329,28 +341,6 @@ impl Probes {
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.
     pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
         losses::take_dirty(&mut self.ebpf)
-    }
-}
-
-/// Tells the programs which thread reads a mount table.
-pub struct Reading(Array<MapData, ReadingValue>);
-
-/// The thread as the kernel has it, and the last mount that was told.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct ReadingValue {
-    thread: u64,
-    last: u64,
-}
-
-// SAFETY: two integers, without padding.
-unsafe impl Pod for ReadingValue {}
-
-impl Reading {
-    /// From here on, what this thread lists of `/proc/PID/mounts` is told; nothing is with `None`.
-    pub fn set(&mut self, thread: Option<u64>) -> Result<(), ProbeError> {
-        let value = ReadingValue { thread: thread.unwrap_or(0), last: 0 };
-        self.0.set(0, value, 0).map_err(|source| ProbeError::Map { name: "READING", source })
     }
 }
 

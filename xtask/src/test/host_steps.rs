@@ -24,7 +24,10 @@ pub(super) fn run(report: &mut Report) {
     report.step("cargo clippy of the guest tests", || {
         plain(cargo(&["clippy", "-p", "tracer", "--test", "guest"])?.args(DENY))
     });
-    report.step("cargo clippy of the eBPF programs", || plain(&mut ebpf_clippy()?));
+    report.step("cargo clippy of the eBPF programs", || {
+        plain(&mut ebpf_clippy(&[])?)?;
+        plain(&mut ebpf_clippy(&["--features", "tracer-ebpf/repeat"])?)
+    });
     report.step("cargo test", || unit_tests(cargo(&["test", "--workspace", "--no-fail-fast"])?.args(without_ebpf())));
 }
 
@@ -43,9 +46,10 @@ fn plain(command: &mut Command) -> Result<Count> {
     host::stream(command).map(|()| Count::default())
 }
 
-fn ebpf_clippy() -> Result<Command> {
+/// In each way in which the object is built.
+fn ebpf_clippy(features: &[&str]) -> Result<Command> {
     let mut command = cargo(&["clippy", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])?;
-    command.args(EBPF_CRATES.iter().flat_map(|name| ["-p", name])).args(DENY);
+    command.args(features).args(EBPF_CRATES.iter().flat_map(|name| ["-p", name])).args(DENY);
     // `core` from source and the target are nightly features; the pinned toolchain takes them with this.
     command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", EBPF_FLAGS);
     command.env("CARGO_TARGET_DIR", build::target_dir()?.join("ebpf-clippy"));
