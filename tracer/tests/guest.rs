@@ -24,6 +24,7 @@ mod guest {
     pub(crate) mod callers32;
     pub(crate) mod changes;
     pub(crate) mod check;
+    pub(crate) mod counting;
     pub(crate) mod detached;
     pub(crate) mod doors;
     pub(crate) mod existing;
@@ -43,6 +44,7 @@ mod guest {
     pub(crate) mod namespaces;
     pub(crate) mod operations;
     pub(crate) mod order;
+    pub(crate) mod paths;
     pub(crate) mod pivots;
     pub(crate) mod policies;
     pub(crate) mod propagation;
@@ -50,6 +52,7 @@ mod guest {
     pub(crate) mod refusals;
     pub(crate) mod reloads;
     pub(crate) mod secrets;
+    pub(crate) mod strange;
     pub(crate) mod superblocks;
     pub(crate) mod terminal;
     pub(crate) mod trees;
@@ -72,9 +75,10 @@ mod guest {
 }
 
 use guest::{
-    actor, burst, callers32, changes, check, detached, doors, existing, failures, flags, gone, ground, groups, limits,
-    links, list, loss, matches, mirror, mirror::unhooked, missing, moves, names, namespaces, operations, order, pivots,
-    policies, program, propagation, recordings, refusals, reloads, secrets, superblocks, terminal, trees, trial,
+    actor, burst, callers32, changes, check, counting, detached, doors, existing, failures, flags, gone, ground,
+    groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
+    namespaces, operations, order, paths, pivots, policies, program, propagation, recordings, refusals, reloads,
+    secrets, strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -105,6 +109,8 @@ fn main() -> ExitCode {
         pivots::trials(),
         superblocks::trials(),
         names::trials(),
+        paths::trials(),
+        strange::trials(),
         terminal::trials(),
         secrets::trials(),
         list::trials(),
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
         existing::trials(),
         mirror::trials(),
         unhooked::trials(),
+        storms::trials(),
         recordings::trials(),
         order::trials(),
         burst::trials(),
@@ -121,6 +128,7 @@ fn main() -> ExitCode {
         refusals::trials(),
         reloads::trials(),
         doors::trials(),
+        counting::trials(),
     ];
     let trials = trial::chosen(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);

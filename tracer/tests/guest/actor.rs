@@ -135,6 +135,7 @@ pub(crate) fn serve() -> ExitCode {
 fn perform(words: &[&str]) -> Result<(), Errno> {
     match words {
         ["unshare"] => unshare(),
+        ["unshare_user"] => unshare_user(),
         ["chroot", target] => rustix::process::chroot(*target),
         ["private", target] => {
             rustix::mount::mount_change(*target, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -166,4 +167,10 @@ pub(crate) fn unshare() -> Result<(), Errno> {
     // SAFETY: only descriptor tables make unsharing unsound; this unshares the mount namespace alone, and with it the thread's
     // root and working directory.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}
+
+/// The same, owned by a user namespace that is made for it.
+fn unshare_user() -> Result<(), Errno> {
+    // SAFETY: as above; a process of one thread.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
 }

@@ -1,11 +1,13 @@
 //! The ground that the trials stand on: a private tmpfs of their own, a fresh directory per trial, mounts that go away.
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 const BASE: &str = "/tmp/mount-tracer-guest";
@@ -83,6 +85,17 @@ pub(crate) fn change(target: &Path, propagation: MountPropagationFlags) -> Resul
 /// umount2(2).
 pub(crate) fn unmount(target: &Path, flags: UnmountFlags) -> Result<()> {
     rustix::mount::unmount(target, flags).with_context(|| format!("cannot unmount {}", target.display()))
+}
+
+/// A descriptor of what a path leads to, nothing else.
+pub(crate) fn open(above: impl AsFd, path: impl AsRef<Path>) -> Result<OwnedFd> {
+    let (flags, path) = (OFlags::PATH | OFlags::CLOEXEC, path.as_ref());
+    rustix::fs::openat(above, path, flags, Mode::empty()).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// A path to what a descriptor refers to, wherever that is.
+pub(crate) fn by_descriptor(place: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd()))
 }
 
 /// A mount that is gone when the trial ends, however it ends.

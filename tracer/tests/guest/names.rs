@@ -12,8 +12,8 @@ use super::operation::{Operation, expect_path};
 use super::program::Lasting;
 use super::trial::trial;
 
-/// More directories than the tracer follows.
-const TOO_DEEP: usize = 45;
+/// More directories than the tracer follows on any kernel.
+const TOO_DEEP: usize = 300;
 /// As many as it certainly follows, those above the trial's own directory included.
 const DEEP: usize = 30;
 

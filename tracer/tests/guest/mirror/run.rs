@@ -181,26 +181,25 @@ fn namespaces(crew: &Crew) -> Result<BTreeMap<u64, u32>> {
 /// Compares every namespace's table with the kernel's, while nobody acts.
 fn compare_at_rest(mirror: &mut Mirror, crew: &Crew) -> Result<Comparison> {
     match mirror {
-        Mirror::Agent(socket) => compare_with_agent(socket, crew),
+        Mirror::Agent(socket) => compare_with_agent(socket, &namespaces(crew)?),
         Mirror::Statmount => compare_with_statmount(crew),
     }
 }
 
-/// As the agent has it.
-fn compare_with_agent(socket: &mut Socket, crew: &Crew) -> Result<Comparison> {
+/// As the agent has them, the tables of these namespaces, which are all there are.
+pub(crate) fn compare_with_agent(socket: &mut Socket, namespaces: &BTreeMap<u64, u32>) -> Result<Comparison> {
     let sentinel = ground::sentinel()?;
     let mounted = Mounted::tmpfs(&sentinel)?;
     let mark = oracle::own_mount_at(&sentinel)?.id;
     let own = oracle::own_namespace()?;
-    let namespaces = namespaces(crew)?;
     let mut held =
         digested(socket, |held| held.get(&own).is_some_and(|table| table.mounts.iter().any(|mount| mount.id == mark)))?;
     let deadline = Instant::now() + EXACT;
-    while !is_settled(&held, &namespaces) && Instant::now() < deadline {
+    while !is_settled(&held, namespaces) && Instant::now() < deadline {
         thread::sleep(PAUSE);
         held = socket.tables()?.0;
     }
-    let comparison = compare(&held, &namespaces)?;
+    let comparison = compare(&held, namespaces)?;
     mounted.unmount()?;
     Ok(comparison)
 }
