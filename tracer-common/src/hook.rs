@@ -1,5 +1,7 @@
 //! The probes' own numbers: one each, used as the index of its drop counters.
 
+use crate::arch::{compat_door, own_door};
+
 /// A function by which a system call is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Door {
@@ -7,7 +9,7 @@ pub struct Door {
     pub function: &'static str,
     /// Which call, see [`crate::fact::syscall`].
     pub syscall: u32,
-    /// Whether 32-bit callers come in here: other registers hold the arguments, and they are half as wide.
+    /// Whether only 32-bit callers come in here: other registers may hold the arguments, and they are half as wide.
     pub compat: bool,
 }
 
@@ -18,31 +20,32 @@ const fn door(function: &'static str, syscall: u32, compat: bool) -> Door {
 /// How many doors there are.
 pub const DOOR_COUNT: u32 = 19;
 
-/// Every door; a kernel that lacks one lacks the system call, or 32-bit callers.
+/// Every door, in the same order on every architecture; a kernel that lacks one lacks the system call, or takes no 32-bit callers
+/// in there.
 pub const DOORS: [Door; DOOR_COUNT as usize] = {
     use crate::fact::syscall::{
         FSCONFIG, FSMOUNT, MOUNT, MOUNT_SETATTR, MOVE_MOUNT, OLD_UMOUNT, OPEN_TREE, OPEN_TREE_ATTR, PIVOT_ROOT, UMOUNT,
     };
     [
-        door("__x64_sys_mount", MOUNT, false),
-        door("__ia32_sys_mount", MOUNT, true),
-        door("__x64_sys_umount", UMOUNT, false),
-        door("__ia32_sys_umount", UMOUNT, true),
-        door("__ia32_sys_oldumount", OLD_UMOUNT, true),
-        door("__x64_sys_move_mount", MOVE_MOUNT, false),
-        door("__ia32_sys_move_mount", MOVE_MOUNT, true),
-        door("__x64_sys_fsmount", FSMOUNT, false),
-        door("__ia32_sys_fsmount", FSMOUNT, true),
-        door("__x64_sys_open_tree", OPEN_TREE, false),
-        door("__ia32_sys_open_tree", OPEN_TREE, true),
-        door("__x64_sys_mount_setattr", MOUNT_SETATTR, false),
-        door("__ia32_sys_mount_setattr", MOUNT_SETATTR, true),
-        door("__x64_sys_open_tree_attr", OPEN_TREE_ATTR, false),
-        door("__ia32_sys_open_tree_attr", OPEN_TREE_ATTR, true),
-        door("__x64_sys_fsconfig", FSCONFIG, false),
-        door("__ia32_sys_fsconfig", FSCONFIG, true),
-        door("__x64_sys_pivot_root", PIVOT_ROOT, false),
-        door("__ia32_sys_pivot_root", PIVOT_ROOT, true),
+        door(own_door!("mount"), MOUNT, false),
+        door(compat_door!("mount"), MOUNT, true),
+        door(own_door!("umount"), UMOUNT, false),
+        door(compat_door!("umount"), UMOUNT, true),
+        door(compat_door!("oldumount"), OLD_UMOUNT, true),
+        door(own_door!("move_mount"), MOVE_MOUNT, false),
+        door(compat_door!("move_mount"), MOVE_MOUNT, true),
+        door(own_door!("fsmount"), FSMOUNT, false),
+        door(compat_door!("fsmount"), FSMOUNT, true),
+        door(own_door!("open_tree"), OPEN_TREE, false),
+        door(compat_door!("open_tree"), OPEN_TREE, true),
+        door(own_door!("mount_setattr"), MOUNT_SETATTR, false),
+        door(compat_door!("mount_setattr"), MOUNT_SETATTR, true),
+        door(own_door!("open_tree_attr"), OPEN_TREE_ATTR, false),
+        door(compat_door!("open_tree_attr"), OPEN_TREE_ATTR, true),
+        door(own_door!("fsconfig"), FSCONFIG, false),
+        door(compat_door!("fsconfig"), FSCONFIG, true),
+        door(own_door!("pivot_root"), PIVOT_ROOT, false),
+        door(compat_door!("pivot_root"), PIVOT_ROOT, true),
     ]
 };
 

@@ -5,6 +5,7 @@
 //! offset.
 #![no_std]
 
+pub mod arch;
 pub mod fact;
 pub mod hook;
 pub mod offset;

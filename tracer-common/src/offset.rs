@@ -1,6 +1,8 @@
 //! The numbers that differ from kernel to kernel: one global of the eBPF object each, filled from the running kernel's
 //! BTF before the programs are loaded.
 
+use crate::arch::CALL_NUMBER;
+
 /// A global of the object, and the struct member whose byte offset goes into it.
 #[derive(Clone, Copy, Debug)]
 pub struct Offset {
@@ -85,7 +87,7 @@ pub const OFFSETS: &[Offset] = &[
     required("TASK_FS", "task_struct", &["fs"]),
     required("TASK_MM", "task_struct", &["mm"]),
     required("TASK_STACK", "task_struct", &["stack"]),
-    required("REGISTERS_ORIG_AX", "pt_regs", &["orig_ax"]),
+    required("REGISTERS_CALL_NUMBER", "pt_regs", &[CALL_NUMBER]),
     required("FS_ROOT", "fs_struct", &["root"]),
     required("FS_PWD", "fs_struct", &["pwd"]),
     required("FILES_TABLE", "files_struct", &["fdt"]),

@@ -3,6 +3,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use tracer_common::{
+    arch::{COMPAT_REGISTERS, REGISTERS},
     fact::{CallEnd, FSTYPE_BYTES, MAKES_NAMESPACE, SOURCE_BYTES, TARGET_BYTES, kind, syscall},
     hook::{self, DOORS, Door},
 };
@@ -24,11 +25,6 @@ const RECONFIGURE: u64 = 7;
 /// upper half of mount(2)'s flags. The kernel takes it away first (`path_mount`).
 const MAGIC_MASK: u64 = 0xffff_0000;
 const MAGIC: u64 = 0xc0ed_0000;
-
-/// The caller's registers: `struct pt_regs` of x86-64, in bytes, in the order of the arguments.
-const REGISTERS: [u64; 6] = [112, 104, 96, 56, 72, 64];
-/// The same for 32-bit callers: bx, cx, dx, si, di, bp.
-const COMPAT_REGISTERS: [u64; 6] = [40, 88, 96, 104, 112, 32];
 
 /// `MS_REMOUNT` of `uapi/linux/mount.h`.
 const REMOUNT: u64 = 32;

@@ -4,6 +4,7 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use tracer_common::{
+    arch::{CLONE, CLONE_32, REGISTERS_BYTES, UNSHARE, UNSHARE_32},
     fact::{ABSENT, Actor, COMM_BYTES, NamespaceFact, kind, syscall},
     hook,
 };
@@ -11,7 +12,7 @@ use tracer_common::{
 use crate::{
     context::{Entry, Exit},
     emit::{Wake, actor, dirty, header, lost, mounts_in, namespace_id, open_syscall, send},
-    globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_ORIG_AX, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
+    globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_CALL_NUMBER, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
     maps::{CALLS, Call, OPEN},
     read::{current, is_error, member, pointer, read},
     turn::Turn,
@@ -19,16 +20,10 @@ use crate::{
 
 /// `CLONE_NEWNS` of `uapi/linux/sched.h`: without it the old namespace is returned.
 const CLONE_NEWNS: u64 = 0x0002_0000;
-/// Numbers of `asm/unistd_64.h`, and of `asm/unistd_32.h` where they differ. No two of them stand for another call of these in
-/// the other table.
-const CLONE: u64 = 56;
-const CLONE_32: u64 = 120;
-const CLONE3: u64 = 435;
-const UNSHARE: u64 = 272;
-const UNSHARE_32: u64 = 310;
-/// `THREAD_SIZE` of x86-64, and the size of `struct pt_regs` there.
+/// Its number, in every table: since 5.0 calls have one number everywhere.
+const CLONE3: u32 = 435;
+/// `THREAD_SIZE` of x86-64, and of arm64 with pages of up to 16 KiB.
 const STACK_BYTES: u64 = 16 << 10;
-const REGISTERS_BYTES: u64 = 168;
 
 /// The thread begins to copy a namespace.
 #[inline(always)]
@@ -76,7 +71,7 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
 /// The system call that this thread is in, of those that make namespaces; 0 for any other.
 #[inline(always)]
 fn calling() -> u32 {
-    match read::<u64>(registers().wrapping_add(u64::from(REGISTERS_ORIG_AX.load()))) {
+    match read::<u32>(registers().wrapping_add(u64::from(REGISTERS_CALL_NUMBER.load()))) {
         CLONE | CLONE_32 => syscall::CLONE,
         CLONE3 => syscall::CLONE3,
         UNSHARE | UNSHARE_32 => syscall::UNSHARE,

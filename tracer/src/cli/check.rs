@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tracer_common::hook::DOORS;
+
 use super::{EXIT_NODE, probes::Attach};
 use crate::{
     agent::CGROUP_ROOT,
@@ -84,6 +86,9 @@ fn proven(mut probes: Probes) -> Vec<Verdict> {
 fn not_needed(hook: &Hook) -> String {
     match hook.needed {
         Needed::Unless(other) => format!("this kernel's {other} tells the same"),
+        _ if DOORS.iter().any(|door| door.compat && door.function == hook.name()) => {
+            "this kernel takes no 32-bit callers in there".to_owned()
+        }
         _ => "this kernel has no such call".to_owned(),
     }
 }
