@@ -21,6 +21,7 @@ mod guest {
 
     // What is tested.
     pub(crate) mod burst;
+    #[cfg(target_arch = "x86_64")]
     pub(crate) mod callers32;
     pub(crate) mod changes;
     pub(crate) mod check;
@@ -70,15 +71,19 @@ mod guest {
     pub(crate) mod oracle;
     pub(crate) mod program;
     pub(crate) mod raw;
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) mod raw32;
     pub(crate) mod screen;
     pub(crate) mod trial;
 }
 
+#[cfg(target_arch = "x86_64")]
+use guest::callers32;
 use guest::{
-    actor, burst, callers32, changes, check, counting, detached, doors, existing, failures, flags, gone, ground,
-    groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
-    namespaces, operations, order, paths, pivots, policies, program, propagation, recordings, refusals, reloads,
-    secrets, strange, superblocks, terminal, trees, trial,
+    actor, burst, changes, check, counting, detached, doors, existing, failures, flags, gone, ground, groups, limits,
+    links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
+    operations, order, paths, pivots, policies, program, propagation, recordings, refusals, reloads, secrets, strange,
+    superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -102,6 +107,7 @@ fn main() -> ExitCode {
         namespaces::trials(),
         failures::trials(),
         missing::trials(),
+        #[cfg(target_arch = "x86_64")]
         callers32::trials(),
         propagation::trials(),
         gone::trials(),

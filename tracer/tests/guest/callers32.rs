@@ -16,7 +16,8 @@ use super::operation::{Operation, expect_path};
 use super::operations::expect_own_actor;
 use super::oracle;
 use super::program::Lasting;
-use super::raw::{self, LowMemory, NOWHERE};
+use super::raw::NOWHERE;
+use super::raw32::{self, LowMemory};
 use super::trial::trial;
 
 const MS_BIND: u32 = 4096;
@@ -61,7 +62,7 @@ fn mount_and_umount2() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
     let mut trace = Lasting::trace()?;
-    raw::mount_32(source, at, fstype, 0, 0).context("mount by int 0x80")?;
+    raw32::mount(source, at, fstype, 0, 0).context("mount by int 0x80")?;
     let mounted = Mounted::adopt(&target);
     let attached = trace.drain_one()?;
     expect_effects(&attached, "mount", "mount", &[Wanted::own("attach", &target)?])?;
@@ -69,7 +70,7 @@ fn mount_and_umount2() -> Result<()> {
     attached.expect("/claimed/fstype", "tmpfs")?;
     expect_typed(&attached, &target)?;
     let wanted = Wanted::own("detach", &target)?;
-    raw::umount2_32(at, 0).context("umount2 by int 0x80")?;
+    raw32::umount2(at, 0).context("umount2 by int 0x80")?;
     let detached = trace.drain_one()?;
     expect_effects(&detached, "umount", "umount2", &[wanted])?;
     expect_typed(&detached, &target)?;
@@ -82,13 +83,13 @@ fn bind_and_the_old_umount() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let (from, at) = (memory.path(&source)?, memory.path(&target)?);
     let mut trace = Lasting::trace()?;
-    raw::mount_32(from, at, 0, MS_BIND, 0).context("a bind by int 0x80")?;
+    raw32::mount(from, at, 0, MS_BIND, 0).context("a bind by int 0x80")?;
     let mounted = Mounted::adopt(&target);
     let attached = trace.drain_one()?;
     expect_effects(&attached, "bind", "mount", &[Wanted::own("attach", &target)?])?;
     expect_path(&attached, "/claimed/source", &source)?;
     let wanted = Wanted::own("detach", &target)?;
-    raw::old_umount_32(at).context("umount by int 0x80")?;
+    raw32::old_umount(at).context("umount by int 0x80")?;
     expect_effects(&trace.drain_one()?, "umount", "umount2", &[wanted])?;
     mounted.forget();
     Ok(())
@@ -106,9 +107,9 @@ fn at_nothing() -> Result<()> {
     let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
     let mut trace = Lasting::trace()?;
     let calls = [
-        ("mount", raw::mount_32(source, at, fstype, 0, 0)),
-        ("umount", raw::umount2_32(at, 0)),
-        ("umount", raw::old_umount_32(at)),
+        ("mount", raw32::mount(source, at, fstype, 0, 0)),
+        ("umount", raw32::umount2(at, 0)),
+        ("umount", raw32::old_umount(at)),
     ];
     let operations = trace.drain()?;
     ensure!(operations.len() == calls.len(), "three calls failed, shown are {operations:#?}");
@@ -127,7 +128,7 @@ fn busy() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let at = memory.path(&target)?;
     let mut trace = Lasting::trace()?;
-    let refused = raw::umount2_32(at, 0);
+    let refused = raw32::umount2(at, 0);
     ensure!(refused == Err(Errno::BUSY), "umount2 by int 0x80 of a busy mount gave {refused:?}");
     let operation = trace.drain_one()?;
     operation.expect_failure("umount", 16, "EBUSY")?;
@@ -142,7 +143,7 @@ fn with_an_address_that_leads_nowhere() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let (at, fstype) = (memory.path(&target)?, memory.text("tmpfs")?);
     let mut trace = Lasting::trace()?;
-    let refused = raw::mount_32(nowhere, at, fstype, 0, 0);
+    let refused = raw32::mount(nowhere, at, fstype, 0, 0);
     ensure!(refused == Err(Errno::FAULT), "an address that leads nowhere gave {refused:?}");
     let operation = trace.drain_one()?;
     expect_claimed_only(&operation, "mount", 14, "EFAULT")?;
@@ -156,7 +157,7 @@ fn number(descriptor: &OwnedFd) -> u32 {
 /// `move_mount(2)` of a descriptor.
 fn attach(memory: &mut LowMemory, mount: &OwnedFd, target: &Path) -> Result<Mounted> {
     let (empty, at) = (memory.text("")?, memory.path(target)?);
-    raw::newer_32(MOVE_MOUNT, [number(mount), empty, NO_DIRECTORY, at, MOVE_MOUNT_F_EMPTY_PATH])
+    raw32::newer(MOVE_MOUNT, [number(mount), empty, NO_DIRECTORY, at, MOVE_MOUNT_F_EMPTY_PATH])
         .context("move_mount by int 0x80")?;
     Ok(Mounted::adopt(target))
 }
@@ -166,7 +167,7 @@ fn a_copy_made_and_attached() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let from = memory.path(&source)?;
     let mut trace = Lasting::trace()?;
-    let copy = raw::open_32(OPEN_TREE, [NO_DIRECTORY, from, OPEN_TREE_CLONE]).context("open_tree by int 0x80")?;
+    let copy = raw32::open(OPEN_TREE, [NO_DIRECTORY, from, OPEN_TREE_CLONE]).context("open_tree by int 0x80")?;
     let made = trace.drain_one()?;
     made.expect_success("detached_copy", 0)?;
     made.expect("/syscall", "open_tree")?;
@@ -181,10 +182,10 @@ fn a_new_mount_made_and_attached() -> Result<()> {
     let target = ground::directory("i386")?;
     let mut memory = LowMemory::new()?;
     let fstype = memory.text("tmpfs")?;
-    let context = raw::open_32(FSOPEN, [fstype, 0, 0]).context("fsopen by int 0x80")?;
+    let context = raw32::open(FSOPEN, [fstype, 0, 0]).context("fsopen by int 0x80")?;
     let mut trace = Lasting::trace()?;
-    raw::newer_32(FSCONFIG, [number(&context), CMD_CREATE, 0, 0, 0]).context("fsconfig by int 0x80")?;
-    let mount = raw::open_32(FSMOUNT, [number(&context), 0, 2]).context("fsmount by int 0x80")?;
+    raw32::newer(FSCONFIG, [number(&context), CMD_CREATE, 0, 0, 0]).context("fsconfig by int 0x80")?;
+    let mount = raw32::open(FSMOUNT, [number(&context), 0, 2]).context("fsmount by int 0x80")?;
     let made = trace.drain_one()?;
     made.expect_success("fsmount", 0)?;
     made.expect("/claimed/attributes", vec!["MOUNT_ATTR_NOSUID"])?;
@@ -199,9 +200,9 @@ fn a_file_system_reconfigured() -> Result<()> {
     let mounted = Mounted::tmpfs(&target)?;
     let mut memory = LowMemory::new()?;
     let at = memory.path(&target)?;
-    let picked = raw::open_32(FSPICK, [NO_DIRECTORY, at, 0]).context("fspick by int 0x80")?;
+    let picked = raw32::open(FSPICK, [NO_DIRECTORY, at, 0]).context("fspick by int 0x80")?;
     let mut trace = Lasting::trace()?;
-    raw::newer_32(FSCONFIG, [number(&picked), CMD_RECONFIGURE, 0, 0, 0]).context("fsconfig by int 0x80")?;
+    raw32::newer(FSCONFIG, [number(&picked), CMD_RECONFIGURE, 0, 0, 0]).context("fsconfig by int 0x80")?;
     let operation = trace.drain_one()?;
     operation.expect_success("reconfigure", 0)?;
     operation.expect("/superblock/dev", oracle::dev_of(&target)?)?;
@@ -216,14 +217,14 @@ fn attributes_set() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let (empty, at) = (memory.text("")?, memory.path(&target)?);
     let attributes = memory.attributes(MOUNT_ATTR_NOSUID)?;
-    let opened = raw::open_32(OPEN_TREE, [NO_DIRECTORY, at, 0]).context("open_tree by int 0x80")?;
+    let opened = raw32::open(OPEN_TREE, [NO_DIRECTORY, at, 0]).context("open_tree by int 0x80")?;
     let mut trace = Lasting::trace()?;
     let by_mount_setattr = [number(&opened), empty, AT_EMPTY_PATH, attributes, ATTR_BYTES];
     let by_open_tree_attr = [NO_DIRECTORY, at, 0, attributes, ATTR_BYTES];
     for (call, arguments, syscall) in
         [(MOUNT_SETATTR, by_mount_setattr, "mount_setattr"), (OPEN_TREE_ATTR, by_open_tree_attr, "open_tree_attr")]
     {
-        match raw::newer_32(call, arguments) {
+        match raw32::newer(call, arguments) {
             // What open_tree_attr(2) returns is a descriptor of its own, and is closed at the end of this process.
             Ok(()) => {
                 let wanted = Wanted::own("change", &target)?;
@@ -241,7 +242,7 @@ fn a_root_that_cannot_be() -> Result<()> {
     let mut memory = LowMemory::new()?;
     let at = memory.path(&directory)?;
     let mut trace = Lasting::trace()?;
-    let refused = raw::newer_32(PIVOT_ROOT, [at, at, 0, 0, 0]);
+    let refused = raw32::newer(PIVOT_ROOT, [at, at, 0, 0, 0]);
     ensure!(refused == Err(Errno::INVAL), "pivot_root by int 0x80 to a plain directory gave {refused:?}");
     let operation = trace.drain_one()?;
     operation.expect_failure("pivot_root", 22, "EINVAL")?;

@@ -1,6 +1,7 @@
 //! Calls that end before there is a mount to look at: a target that does not exist, an address that leads nowhere. What
 //! the caller typed is all there is to show.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -115,9 +116,8 @@ fn move_mount_to_nothing() -> Result<()> {
 
 fn mount_with_addresses_that_lead_nowhere() -> Result<()> {
     let target = ground::directory("target")?;
-    let mut memory = raw::LowMemory::new()?;
-    let (source, at, fstype) = (memory.text("the-source")?, memory.path(&target)?, memory.text("tmpfs")?);
-    let (source, at, fstype) = (source.into(), at.into(), fstype.into());
+    let path = CString::new(target.as_os_str().as_encoded_bytes()).context("our own paths have no NUL")?;
+    let [source, at, fstype] = [c"the-source", &path, c"tmpfs"].map(|text| text.as_ptr() as u64);
     let mut trace = Lasting::trace()?;
     for (source, at, fstype) in [(NOWHERE, at, fstype), (source, NOWHERE, fstype), (source, at, NOWHERE)] {
         let refused = raw::mount(source, at, fstype, 0, 0);
