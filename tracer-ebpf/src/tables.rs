@@ -150,11 +150,17 @@ pub(crate) fn reparented(context: &impl Exit) {
     }
 }
 
-/// `void mnt_set_mountpoint(struct mount *mnt, struct mountpoint *mp, struct mount *child_mnt)`, called out of line by
-/// propagation only: `child_mnt` is a copy that propagation made.
+/// `void mnt_set_mountpoint(struct mount *mnt, struct mountpoint *mp, struct mount *child_mnt)`: `child_mnt` is a copy that
+/// propagation made. On x86-64 only propagation calls it out of line; on arm64 every caller does, and the agent tells what was asked
+/// for from copies of it (`assemble.rs`).
 #[inline(always)]
 pub(crate) fn copy_is_put(context: &impl Entry) {
     let (parent, child) = (context.argument(0), context.argument(2));
+    let namespace = pointer(parent, &MOUNT_NS);
+    // A copy enters the namespace of its parent. Whose parent is in none is a branch of a tree that is being copied.
+    if namespace == 0 {
+        return;
+    }
     let mut fact = CopyFact {
         header: header(kind::COPY, hook::COPY, call_start(), section_number()),
         id_unique: member(child, &MOUNT_ID_UNIQUE),
@@ -166,7 +172,7 @@ pub(crate) fn copy_is_put(context: &impl Entry) {
         unsafe { send(&TABLES, hook::COPY, (&raw mut fact).cast(), size_of::<CopyFact>(), fact_reserve(), Wake::No) };
     count(sent);
     if !sent {
-        dirty(Some(pointer(parent, &MOUNT_NS)));
+        dirty(Some(namespace));
     }
 }
 

@@ -322,7 +322,7 @@ fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
 /// What entered a namespace is propagated when it is a copy, or stands below one that entered with it: the root of a
 /// tree comes before its branches.
 fn section_effects(section: &Section) -> Vec<Effect> {
-    let copies: HashSet<MountKey> = section
+    let mut copies: HashSet<MountKey> = section
         .facts
         .iter()
         .filter_map(|fact| match fact {
@@ -330,6 +330,9 @@ fn section_effects(section: &Section) -> Vec<Effect> {
             _ => None,
         })
         .collect();
+    if let Some(asked_for) = asked_for(section) {
+        copies.remove(&asked_for);
+    }
     let alone = matches!(section.cause, Some(Cause::Rmdir | Cause::LastClose));
     let mut entered: HashMap<u32, bool> = HashMap::new();
     let mut effects = Vec::new();
@@ -350,6 +353,21 @@ fn section_effects(section: &Section) -> Vec<Effect> {
         effects.push(Effect { kind, propagated, section: Some(section.number), mount: (**mount).clone() });
     }
     effects
+}
+
+/// The root of the tree that was asked for enters first, unless one that is there already is moved; what stands on one that enters only
+/// gives way. Where the kernel's compiler puts no copy of `mnt_set_mountpoint` into its callers (arm64), that root is told like the
+/// copies that propagation made.
+fn asked_for(section: &Section) -> Option<MountKey> {
+    let with = |wanted: Role| {
+        section.facts.iter().filter_map(move |fact| match fact {
+            SectionFact::Mount(role, mount) if *role == wanted => Some(mount),
+            _ => None,
+        })
+    };
+    let gives_way = |moved: &Mount| with(Role::Attach).any(|entered| entered.id == moved.parent_id);
+    let moves = with(Role::Move).any(|moved| !gives_way(moved));
+    with(Role::Attach).next().filter(|_| !moves).map(|mount| mount.key())
 }
 
 /// Of the mounts that an unmount took along, those of the tree that was asked for are direct, the others propagated.

@@ -62,6 +62,24 @@ fn a_mount_and_its_copies_are_one_operation() {
 }
 
 #[test]
+fn what_was_asked_for_may_be_told_like_a_copy() {
+    let mut assemble = Assemble::default();
+    let mut seen = |moved: Option<Mount>| {
+        let copies = [3, 2].map(|id| SectionFact::Copy(mount(id).key()));
+        let entered = [child(2, 1), child(3, 1)].map(|one| of(Role::Attach, one));
+        let moved = moved.map(|mount| of(Role::Move, mount));
+        assemble.section(section(Some(ID), copies.into_iter().chain(entered).chain(moved).collect()));
+        let effects = operation(assemble.call(call(Syscall::Mount, 0, 0))).effects.unwrap();
+        effects.iter().map(|effect| (effect.mount.id, effect.propagated)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(None), [(2, Some(false)), (3, Some(true))], "the first one that enters");
+    let moved = [(4, Some(false)), (2, Some(true)), (3, Some(true))];
+    assert_eq!(seen(Some(child(4, 1))), moved, "what moves does not enter");
+    let gave_way = [(2, Some(false)), (4, Some(false)), (3, Some(true))];
+    assert_eq!(seen(Some(child(4, 3))), gave_way, "what stands on a copy now was there before");
+}
+
+#[test]
 fn copies_of_a_failed_attach_are_no_effects() {
     let mut assemble = Assemble::default();
     let copy = || SectionFact::Copy(mount(3).key());
