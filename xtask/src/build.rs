@@ -6,19 +6,17 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::guest::Arch;
 use crate::host;
 
-/// The target of everything that runs in a guest.
-pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-musl";
-
-/// Builds `mount-tracer` and `xtask` for the guest and returns their paths.
-pub(crate) fn guest_binaries() -> Result<Vec<PathBuf>> {
-    cargo_executables(&["build", "--release", "--target", GUEST_TARGET, "-p", "tracer", "-p", "xtask"])
+/// Builds `mount-tracer` and `xtask` for a guest and returns their paths.
+pub(crate) fn guest_binaries(arch: Arch) -> Result<Vec<PathBuf>> {
+    cargo_executables(&["build", "--release", "--target", arch.target(), "-p", "tracer", "-p", "xtask"])
 }
 
 /// Builds the empty probe that benches compare with, for the guest.
 pub(crate) fn wake_floor() -> Result<Vec<PathBuf>> {
-    cargo_executables(&["build", "--release", "--target", GUEST_TARGET, "-p", "wake-floor"])
+    cargo_executables(&["build", "--release", "--target", Arch::Amd64.target(), "-p", "wake-floor"])
 }
 
 /// Builds `mount-tracer` for this machine, beside this program.
@@ -27,8 +25,8 @@ pub(crate) fn native_binary() -> Result<()> {
 }
 
 /// Builds the guest tests (a libtest-mimic harness) and returns the one executable.
-pub(crate) fn guest_tests() -> Result<PathBuf> {
-    let arguments = ["test", "--release", "--target", GUEST_TARGET, "-p", "tracer", "--test", "guest", "--no-run"];
+pub(crate) fn guest_tests(arch: Arch) -> Result<PathBuf> {
+    let arguments = ["test", "--release", "--target", arch.target(), "-p", "tracer", "--test", "guest", "--no-run"];
     let found = cargo_executables(&arguments)?;
     found
         .into_iter()

@@ -1,6 +1,7 @@
 //! Guests: a Debian kernel under emulation with an initramfs of ours, up in seconds, gone without a trace. `run` is the
 //! one way in, for `vm`, `test` and `demo`.
 
+mod arch;
 pub(crate) mod archive;
 mod ext4;
 mod initramfs;
@@ -10,6 +11,7 @@ mod modules;
 mod qemu;
 pub(crate) mod sources;
 
+pub(crate) use arch::Arch;
 pub(crate) use ext4::ext4_tools;
 
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use anyhow::Result;
 
 /// A guest to run: one kernel, one command.
 pub(crate) struct Spec {
+    pub(crate) arch: Arch,
     /// A series: "6.1", "6.18", "newest".
     pub(crate) kernel: String,
     /// The command and its arguments, found in the guest's /bin.
@@ -38,9 +41,10 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// A guest with the usual size: 1 GiB, no disk, two minutes, quiet.
+    /// A guest with the machine's own architecture and the usual size: 1 GiB, no disk, two minutes, quiet.
     pub(crate) fn new(kernel: &str, command: &[&str]) -> Self {
         Self {
+            arch: Arch::Amd64,
             kernel: kernel.to_owned(),
             command: command.iter().map(ToString::to_string).collect(),
             timeout: Duration::from_mins(2),
@@ -103,6 +107,6 @@ impl Outcome {
 
 /// Boots the guest, runs the command, and returns what it wrote and how it ended.
 pub(crate) fn run(spec: &Spec) -> Result<Outcome> {
-    let kernel = kernels::require(&spec.kernel)?;
+    let kernel = kernels::require(spec.arch, &spec.kernel)?;
     qemu::run(spec, &kernel)
 }

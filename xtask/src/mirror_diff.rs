@@ -64,8 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut spec = Spec::new(&options.kernel, &[]);
     spec.command = options.command();
     spec.timeout = ELSE + OPERATION * options.operations;
-    spec.files = build::guest_binaries()?.into_iter().map(GuestFile::in_bin).collect();
-    spec.files.push(GuestFile { host: build::guest_tests()?, guest: "/bin/guest-tests".to_owned() });
+    spec.files = build::guest_binaries(spec.arch)?.into_iter().map(GuestFile::in_bin).collect();
+    spec.files.push(GuestFile { host: build::guest_tests(spec.arch)?, guest: "/bin/guest-tests".to_owned() });
     let replay = options.replay.iter().cloned();
     spec.files.extend(replay.map(|host| GuestFile { host, guest: REPLAY.to_owned() }));
     let outcome = guest::run(&spec)?;

@@ -10,11 +10,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::guest::kernels;
+use crate::guest::{Arch, kernels};
 use crate::host::{self, Progress};
 
 /// What `test` and `demo` boot when nothing else was asked for.
 const DEFAULT_SERIES: [&str; 3] = ["6.1", "6.18", "5.10"];
+
+/// What is fetched from Debian's archive for guests, not for this machine.
+const AGAIN: &str = "run it again on Debian 12 or newer, with the Debian archive reachable";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -42,35 +45,49 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Everything for a guest of these series, installing what is missing; silent if nothing is. One runs at a time.
 pub(crate) fn ensure(series: &[String]) -> Result<()> {
-    let mut pieces = rust::missing()?;
-    pieces.extend(packages::missing());
-    pieces.extend(missing_kernels(series)?);
+    ensure_for(Arch::Amd64, series)
+}
+
+/// The same for a guest of another architecture.
+pub(crate) fn ensure_for(arch: Arch, series: &[String]) -> Result<()> {
+    let mut pieces = rust::missing(arch)?;
+    pieces.extend(packages::missing(arch));
+    if arch.lacks_busybox()? {
+        pieces.push(busybox_piece(arch));
+    }
+    pieces.extend(missing_kernels(arch, series)?);
     finish(&pieces)
 }
 
 /// What building and unit tests need: no packages for guests, no kernels.
 pub(crate) fn ensure_toolchain() -> Result<()> {
-    finish(&rust::missing()?)
+    finish(&rust::missing(Arch::Amd64)?)
 }
 
-fn missing_kernels(series: &[String]) -> Result<Vec<Piece>> {
+fn missing_kernels(arch: Arch, series: &[String]) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for series in series {
-        if kernels::installed(series)?.is_none() {
-            pieces.push(kernel_piece(series));
+        if kernels::installed(arch, series)?.is_none() {
+            pieces.push(kernel_piece(arch, series));
         }
     }
     Ok(pieces)
 }
 
-fn kernel_piece(series: &str) -> Piece {
+fn kernel_piece(arch: Arch, series: &str) -> Piece {
     let wanted = series.to_owned();
     Piece {
-        name: format!("kernel {series}"),
-        remedy: format!(
-            "on Debian 12 or newer, with the Debian archive reachable, run `cargo xtask setup --kernel {series}`"
-        ),
-        install: Box::new(move || kernels::install(&wanted).map(|kernel| kernel.version)),
+        name: format!("kernel {series} for {}", arch.name()),
+        remedy: AGAIN.to_owned(),
+        install: Box::new(move || kernels::install(arch, &wanted).map(|kernel| kernel.version)),
+    }
+}
+
+fn busybox_piece(arch: Arch) -> Piece {
+    Piece {
+        name: format!("busybox for {}", arch.name()),
+        remedy: AGAIN.to_owned(),
+        install: Box::new(move || arch.fetch_busybox().map(|()| String::from("for guests only"))),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::guest::{self, End, GuestFile, Outcome, Spec};
+use crate::guest::{self, Arch, End, GuestFile, Outcome, Spec};
 use crate::{build, setup};
 
 const TIMED_OUT: u8 = 124;
@@ -17,6 +17,9 @@ const CONSOLE_TAIL: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// The guest's architecture
+    #[arg(long, value_enum, default_value = "amd64")]
+    arch: Arch,
     /// Kernel series: 6.1, 6.18, ... or `newest`
     #[arg(long, value_name = "SERIES", default_value = "6.1")]
     kernel: String,
@@ -47,12 +50,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    setup::ensure(std::slice::from_ref(&options.kernel))?;
+    setup::ensure_for(options.arch, std::slice::from_ref(&options.kernel))?;
     let mut files = options.files;
     if !options.no_build {
-        files.extend(build::guest_binaries()?.into_iter().map(GuestFile::in_bin));
+        files.extend(build::guest_binaries(options.arch)?.into_iter().map(GuestFile::in_bin));
     }
     let spec = Spec {
+        arch: options.arch,
         kernel: options.kernel,
         command: options.command,
         timeout: Duration::from_secs(options.timeout),

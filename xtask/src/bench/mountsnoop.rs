@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::guest::GuestFile;
 use crate::guest::archive::Archive;
+use crate::guest::{Arch, GuestFile};
 use crate::host;
 
 /// The suite with libbpf-tools 0.26.0, whose mountsnoop is one program without a compiler.
@@ -41,7 +41,7 @@ fn file(tree: &Path, from: &str, to: &str) -> Result<GuestFile> {
 
 fn download(dir: &Path, tree: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-    Archive::of_suite(SUITE)?.download(&PACKAGES.map(String::from), dir)?;
+    Archive::of_suite(Arch::Amd64, SUITE)?.download(&PACKAGES.map(String::from), dir)?;
     let work = dir.join("tree.new");
     for package in packages(dir)? {
         host::capture(host::command("dpkg-deb").arg("-x").arg(&package).arg(&work))?;

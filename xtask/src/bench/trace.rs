@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::record::Run;
 use super::{mountsnoop, plot, report};
-use crate::guest::{self, End, GuestFile, Spec};
+use crate::guest::{self, Arch, End, GuestFile, Spec};
 use crate::host::Progress;
 use crate::{build, setup};
 
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     setup::ensure(std::slice::from_ref(&options.kernel))?;
     let progress = Progress::start();
-    let mut files: Vec<GuestFile> = build::guest_binaries()?.into_iter().map(GuestFile::in_bin).collect();
+    let mut files: Vec<GuestFile> = build::guest_binaries(Arch::Amd64)?.into_iter().map(GuestFile::in_bin).collect();
     files.extend(build::wake_floor()?.into_iter().map(GuestFile::in_bin));
     let peer = mountsnoop::files();
     let mut command = command(options);

@@ -23,7 +23,7 @@ pub(super) fn run(kernel: &str, seed: u64) -> Result<ExitCode> {
     spec.disks_mib = vec![DISK_MIB];
     spec.modules = ["nvme", "ext4"].map(str::to_owned).to_vec();
     spec.files = ext4_tools()?;
-    spec.files.extend(build::guest_binaries()?.into_iter().map(GuestFile::in_bin));
+    spec.files.extend(build::guest_binaries(spec.arch)?.into_iter().map(GuestFile::in_bin));
     spec.live = true;
     let outcome = guest::run(&spec)?;
     match outcome.end {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::sources;
+use super::{Arch, sources};
 use crate::host;
 
 /// Small indexes (a few hundred kilobytes each), which hold the newest kernel of every series.
@@ -26,21 +26,22 @@ pub(crate) struct Package {
 /// A private view of the archive.
 pub(crate) struct Archive {
     root: PathBuf,
+    arch: Arch,
 }
 
 impl Archive {
     /// The view with the small suites only, or with all; the indexes are fetched.
-    pub(crate) fn open(all: bool) -> Result<Self> {
-        Self::with(&suites(all)?)
+    pub(crate) fn open(arch: Arch, all: bool) -> Result<Self> {
+        Self::with(arch, &suites(all)?)
     }
 
     /// The view with one suite.
-    pub(crate) fn of_suite(suite: &str) -> Result<Self> {
-        Self::with(&sources::serving(&sources::codename()?)?.stanza(&[suite]))
+    pub(crate) fn of_suite(arch: Arch, suite: &str) -> Result<Self> {
+        Self::with(arch, &sources::serving(&sources::codename()?)?.stanza(&[suite]))
     }
 
-    fn with(suites: &str) -> Result<Self> {
-        let archive = Self { root: host::guest_dir()?.join("apt") };
+    fn with(arch: Arch, suites: &str) -> Result<Self> {
+        let archive = Self { root: host::guest_dir()?.join(format!("apt{}", arch.suffix())), arch };
         for dir in ["state/lists/partial", "cache/archives/partial", "parts"] {
             let dir = archive.root.join(dir);
             fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
@@ -83,7 +84,7 @@ impl Archive {
     }
 
     fn configuration(&self) -> String {
-        let root = self.root.display();
+        let (root, arch) = (self.root.display(), self.arch.name());
         [
             format!("Dir::State \"{root}/state\";"),
             format!("Dir::State::status \"{root}/state/status\";"),
@@ -91,8 +92,8 @@ impl Archive {
             String::from("Dir::Cache::pkgcache \"pkgcache.bin\";"),
             String::from("Dir::Etc::sourcelist \"/dev/null\";"),
             format!("Dir::Etc::sourceparts \"{root}/parts\";"),
-            String::from("APT::Architecture \"amd64\";"),
-            String::from("#clear APT::Architectures;\nAPT::Architectures { \"amd64\"; };"),
+            format!("APT::Architecture \"{arch}\";"),
+            format!("#clear APT::Architectures;\nAPT::Architectures {{ \"{arch}\"; }};"),
             // Hooks of the machine act on the machine's own state.
             String::from("#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;"),
             // Our directories belong to whoever runs this, not to apt's own user.
@@ -103,6 +104,13 @@ impl Archive {
         .join("\n")
             + "\n"
     }
+}
+
+/// The downloaded packages in a directory.
+pub(crate) fn packages_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+    let files = entries.flatten().map(|entry| entry.path());
+    Ok(files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
 /// One suite per stanza, so that one which the archive dropped does not hide the others.

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 use super::{Spec, modules};
-use crate::host;
 
 const INIT: &str = include_str!("init.sh");
 const FSTAB: &str = include_str!("fstab");
@@ -37,7 +36,7 @@ pub(super) fn build(spec: &Spec, kernel: &Kernel) -> Result<Vec<u8>> {
     for name in EMPTY {
         archive.directory(&placed(name));
     }
-    archive.host_file(&placed("bin/busybox"), &busybox()?)?;
+    archive.host_file(&placed("bin/busybox"), &spec.arch.busybox()?)?;
     archive.file(&placed("init"), EXECUTABLE, INIT.as_bytes());
     archive.file(&placed("etc/fstab"), PLAIN, FSTAB.as_bytes());
     archive.file(&placed("guest/command"), PLAIN, script(&spec.command).as_bytes());
@@ -53,10 +52,6 @@ pub(super) fn build(spec: &Spec, kernel: &Kernel) -> Result<Vec<u8>> {
 
 fn placed(name: &str) -> String {
     format!("{FILES}/{name}")
-}
-
-fn busybox() -> Result<std::path::PathBuf> {
-    host::find_program("busybox").context("there is no static busybox; run `cargo xtask setup`")
 }
 
 /// A script that becomes the command, whatever its arguments contain.

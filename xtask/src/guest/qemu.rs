@@ -15,14 +15,13 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 use super::labelled::Labelled;
-use super::{End, Outcome, Spec, initramfs};
+use super::{Arch, End, Outcome, Spec, initramfs};
 use crate::host;
 
-const PROGRAM: &str = "qemu-system-x86_64";
 /// The first QEMU whose emulation of cmpxchg16b survives two vCPUs.
 const GOOD_CMPXCHG16B: u32 = 10;
 const PORTS: [&str; 3] = ["out", "err", "end"];
-const APPEND: &str = "console=ttyS0 panic=-1 oops=panic rdinit=/init tsc=reliable mitigations=off";
+const APPEND: &str = "panic=-1 oops=panic rdinit=/init mitigations=off";
 /// How long QEMU may take to open its sockets.
 const CONNECT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
@@ -126,19 +125,20 @@ impl Drop for Qemu<'_> {
 }
 
 fn command(spec: &Spec, kernel: &Kernel, room: &Room) -> Result<Command> {
-    let mut command = tied_to_us();
+    let mut command = tied_to_us(spec.arch);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"]);
     command.args([
         "-machine",
-        "q35,sata=off,i8042=off",
+        spec.arch.machine(),
         "-accel",
         "tcg,thread=multi",
         "-smp",
         "2",
         "-cpu",
-        processor()?,
+        processor(spec.arch)?,
     ]);
-    command.args(["-m", &format!("{}M", spec.memory_mib), "-append", APPEND]);
+    let append = format!("{} {APPEND}", spec.arch.kernel_options());
+    command.args(["-m", &format!("{}M", spec.memory_mib), "-append", &append]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(room.path("initramfs"));
     command.args([
         "-chardev",
@@ -163,12 +163,13 @@ fn command(spec: &Spec, kernel: &Kernel, room: &Room) -> Result<Command> {
 }
 
 /// QEMU, ended by the kernel when we end, however that happens.
-fn tied_to_us() -> Command {
+fn tied_to_us(arch: Arch) -> Command {
+    let (program, _) = arch.emulator();
     if host::find_program("setpriv").is_none() {
-        return host::command(PROGRAM);
+        return host::command(program);
     }
     let mut command = host::command("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", PROGRAM]);
+    command.args(["--pdeathsig", "KILL", "--", program]);
     command
 }
 
@@ -179,9 +180,13 @@ fn shown(path: &Path) -> Result<String> {
     Ok(text.replace(',', ",,"))
 }
 
-/// All features, except the one that old emulators get wrong.
-fn processor() -> Result<&'static str> {
-    let text = host::capture(host::command(PROGRAM).arg("--version")).context("run `cargo xtask setup` for QEMU")?;
+/// All features, except what emulators get wrong, and what costs too much: signing pointers as the hardware does.
+fn processor(arch: Arch) -> Result<&'static str> {
+    if arch == Arch::Arm64 {
+        return Ok("max,pauth-impdef=on");
+    }
+    let (program, _) = arch.emulator();
+    let text = host::capture(host::command(program).arg("--version")).context("run `cargo xtask setup` for QEMU")?;
     Ok(if major(&text).is_some_and(|version| version >= GOOD_CMPXCHG16B) { "max" } else { "max,-cx16" })
 }
 

@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Piece;
-use crate::guest::sources;
+use crate::guest::{Arch, sources};
 use crate::host;
 
-const QEMU: &str = "qemu-system-x86";
-
-/// The program that shows a package is there, the package, and whether its package name must match too.
-const PROGRAMS: [(&str, &str); 7] = [
+/// The program that shows that a package is there, and the package; the emulator, which depends on the guest, apart.
+const PROGRAMS: [(&str, &str); 6] = [
     ("musl-gcc", "musl-tools"),
-    ("qemu-system-x86_64", QEMU),
     ("mkfs.ext4", "e2fsprogs"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
@@ -23,8 +20,9 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("apt-get", "apt"),
 ];
 
-pub(super) fn missing() -> Vec<Piece> {
-    let absent = PROGRAMS.iter().filter(|(program, _)| host::find_program(program).is_none());
+pub(super) fn missing(arch: Arch) -> Vec<Piece> {
+    let programs = PROGRAMS.into_iter().chain([arch.emulator()]);
+    let absent = programs.filter(|(program, _)| host::find_program(program).is_none());
     let mut pieces: Vec<Piece> = absent.map(|(_, package)| piece(package)).collect();
     if !has_static_busybox() {
         pieces.push(piece("busybox-static"));
@@ -57,7 +55,7 @@ fn install(package: &str) -> Result<String> {
     if host::find_program("apt-get").is_none() {
         bail!("there is no `apt-get`: this is not Debian");
     }
-    if package == QEMU && from_backports(package).is_ok() {
+    if package.starts_with("qemu-system-") && from_backports(package).is_ok() {
         return Ok(format!("{} from backports", version(package)?));
     }
     if apt(&[], &["install", package]).is_err() {

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::Piece;
-use crate::build::GUEST_TARGET;
+use crate::guest::Arch;
 use crate::host;
 
 const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
@@ -13,7 +13,7 @@ const COMPONENTS: [&str; 3] = ["rust-src", "clippy", "rustfmt"];
 const BPF_LINKER: &str = "0.10.4";
 const RUSTUP_REMEDY: &str = "install rustup from https://rustup.rs and run `cargo xtask setup` again";
 
-pub(super) fn missing() -> Result<Vec<Piece>> {
+pub(super) fn missing(arch: Arch) -> Result<Vec<Piece>> {
     let channel = channel()?;
     let installed =
         host::capture(host::command("rustup").args(["component", "list", "--installed", "--toolchain", &channel]));
@@ -21,8 +21,8 @@ pub(super) fn missing() -> Result<Vec<Piece>> {
     let has = |name: &str| installed.lines().any(|line| line == name || line.starts_with(&format!("{name}-")));
     let components = COMPONENTS.iter().filter(|name| !has(name)).map(|name| rustup("component", name, &channel));
     let mut pieces: Vec<Piece> = components.collect();
-    if !has(&format!("rust-std-{GUEST_TARGET}")) {
-        pieces.push(rustup("target", GUEST_TARGET, &channel));
+    if !has(&format!("rust-std-{}", arch.target())) {
+        pieces.push(rustup("target", arch.target(), &channel));
     }
     if !has_bpf_linker() {
         pieces.push(bpf_linker());

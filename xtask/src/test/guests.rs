@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::count::Count;
 use super::plan::{self, Guest};
 use super::{Job, Report};
-use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
+use crate::guest::{self, Arch, End, GuestFile, Spec, ext4_tools};
 use crate::{build, host, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
@@ -23,8 +23,9 @@ const MYSELF: &str = "/proc/self/exe";
 const TESTS: &str = "/bin/guest-tests";
 
 pub(super) fn run(report: &mut Report, guests: &[Guest]) {
-    let binaries = built(report, "build of the binaries for guests", build::guest_binaries);
-    let tests = binaries.is_some().then(|| built(report, "build of the guest tests", build::guest_tests)).flatten();
+    let binaries = built(report, "build of the binaries for guests", || build::guest_binaries(Arch::Amd64));
+    let tests = || build::guest_tests(Arch::Amd64);
+    let tests = binaries.is_some().then(|| built(report, "build of the guest tests", tests)).flatten();
     match (&binaries, &tests) {
         (Some(binaries), Some(tests)) => {
             let job = |guest| job(guest, binaries, tests);
