@@ -14,6 +14,11 @@ pub(crate) fn guest_binaries(arch: Arch) -> Result<Vec<PathBuf>> {
     cargo_executables(&["build", "--release", "--target", arch.target(), "-p", "tracer", "-p", "xtask"])
 }
 
+/// Builds `mount-tracer` alone for a guest.
+pub(crate) fn guest_tracer(arch: Arch) -> Result<Vec<PathBuf>> {
+    cargo_executables(&["build", "--release", "--target", arch.target(), "-p", "tracer"])
+}
+
 /// Builds the empty probe that benches compare with, for the guest.
 pub(crate) fn wake_floor() -> Result<Vec<PathBuf>> {
     cargo_executables(&["build", "--release", "--target", Arch::Amd64.target(), "-p", "wake-floor"])

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is needed to build or to run mount-tracer.
 
+mod arm64;
 mod audit;
 mod bench;
 mod build;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Options),
     /// Compare the agent's mirror with the kernel's mount tables after random operations, in a guest
     MirrorDiff(mirror_diff::Options),
+    /// Check, trace and test on 64-bit ARM, in a guest whose processor is emulated
+    Arm64(arm64::Options),
     /// Show on one screen what mount-tracer does, in a guest or here
     Demo(demo::Options),
     /// Measure what mount-tracer costs, beside the least that is possible and a peer
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Vm(options) => vm::run(options),
         Command::Test(options) => Ok(test::run(&options)),
         Command::MirrorDiff(options) => mirror_diff::run(&options),
+        Command::Arm64(options) => arm64::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Audit(options) => audit::run(&options),

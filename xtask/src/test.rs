@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Leave the guests out
     #[arg(long, conflicts_with_all = ["full", "kernels"])]
     quick: bool,
-    /// All trials on each kernel: 5.10, 6.1, 6.12, 6.18 and the newest with fentry, 5.10 and 6.18 with kprobes
+    /// All trials on each kernel: 5.10, 6.1, 6.12, 6.18 and the newest with fentry, 5.10 and 6.18 with kprobes; some on arm64
     #[arg(long, conflicts_with = "kernels")]
     full: bool,
     /// Kernel series for the guests; repeat for several [default: those of the operations on every kernel and kind, the rest on
@@ -170,6 +170,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         host_steps::run(&mut report);
         if !options.quick {
             guests::run(&mut report, &guests);
+        }
+        if options.full {
+            guests::arm64(&mut report);
         }
     }
     report.print();
