@@ -7,6 +7,9 @@
 pub(crate) trait Steps: Sized {
     /// Turns of a loop that the verifier follows.
     const FEW: u32;
+    /// Turns that the helper gives at most. Who holds the namespace semaphore walks what nobody changes; for anyone else a way that is
+    /// changed meanwhile may lead round and round.
+    const MANY: u32;
 
     /// Takes it; whether it was the last one.
     fn step(&mut self) -> bool;
@@ -14,9 +17,13 @@ pub(crate) trait Steps: Sized {
     /// Takes one after the other; false when there were more of them.
     #[inline(always)]
     fn walk(&mut self) -> bool {
+        const { assert!(Self::FEW <= Self::MANY && Self::MANY <= MAX_LOOPS) };
         repeat(self)
     }
 }
+
+/// `BPF_MAX_LOOPS` of `linux/bpf.h`.
+pub(crate) const MAX_LOOPS: u32 = 8 << 20;
 
 /// Whether steps are repeated by the helper.
 pub(crate) const REPEATED: bool = cfg!(feature = "repeat");
@@ -35,15 +42,12 @@ fn repeat<S: Steps>(steps: &mut S) -> bool {
 #[cfg(feature = "repeat")]
 #[inline(always)]
 fn repeat<S: Steps>(steps: &mut S) -> bool {
-    /// `BPF_MAX_LOOPS` of `linux/bpf.h`.
-    const MANY: u32 = 8 << 20;
-    const { assert!(S::FEW < MANY) };
     let callback = turn::<S> as extern "C" fn(u64, *mut S) -> u64;
     // SAFETY: the callback takes what it is given here, as long as the helper runs.
     let turns = unsafe {
-        aya_ebpf::helpers::generated::bpf_loop(MANY, callback as *mut _, core::ptr::from_mut(steps).cast(), 0)
+        aya_ebpf::helpers::generated::bpf_loop(S::MANY, callback as *mut _, core::ptr::from_mut(steps).cast(), 0)
     };
-    turns >= 0 && turns < i64::from(MANY)
+    turns >= 0 && turns < i64::from(S::MANY)
 }
 
 /// One turn, as the helper calls it: 1 ends the loop.

@@ -20,7 +20,7 @@ use crate::{
     maps::{SCRATCH, SCRATCH_MASK, TABLES, slot},
     mount::{Place, fill, stands_at},
     read::{current, member, pointer, read},
-    steps::Steps,
+    steps::{MAX_LOOPS, Steps},
     tree::{self, next_mount},
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn tree_enters(context: &impl Entry) {
     }
     impl Steps for Entering {
         const FEW: u32 = FEW_MOUNTS;
+        const MANY: u32 = MAX_LOOPS;
 
         #[inline(always)]
         fn step(&mut self) -> bool {
@@ -121,6 +122,7 @@ fn branches_shared(root: u64) {
     }
     impl Steps for Sharing {
         const FEW: u32 = FEW_MOUNTS;
+        const MANY: u32 = MAX_LOOPS;
 
         #[inline(always)]
         fn step(&mut self) -> bool {
@@ -185,6 +187,7 @@ pub(crate) fn list_detached(context: &impl Exit) {
     }
     impl Steps for Detaching {
         const FEW: u32 = FEW_MOUNTS;
+        const MANY: u32 = MAX_LOOPS;
 
         #[inline(always)]
         fn step(&mut self) -> bool {
@@ -214,6 +217,7 @@ pub(crate) fn tree_goes(context: &impl Entry) {
     }
     impl Steps for Going {
         const FEW: u32 = FEW_MOUNTS;
+        const MANY: u32 = MAX_LOOPS;
 
         #[inline(always)]
         fn step(&mut self) -> bool {

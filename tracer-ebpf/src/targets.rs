@@ -34,6 +34,8 @@ const CURRENT_DIRECTORY: i32 = -100;
 
 /// Mounts below another one whose attributes are told where the verifier follows each of them.
 const FEW_BRANCHES: u32 = 256;
+/// The same where they are not followed. Nothing keeps the tree as it is meanwhile.
+const MANY_BRANCHES: u32 = 4096;
 
 /// A door whose call is about a mount behind a descriptor.
 #[derive(Clone, Copy)]
@@ -92,6 +94,7 @@ fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 
     }
     impl Steps for Setting {
         const FEW: u32 = FEW_BRANCHES;
+        const MANY: u32 = MANY_BRANCHES;
 
         #[inline(always)]
         fn step(&mut self) -> bool {

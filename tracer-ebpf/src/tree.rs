@@ -42,6 +42,7 @@ struct Back {
 
 impl Steps for Back {
     const FEW: u32 = MAX_DEPTH;
+    const MANY: u32 = 8 * MAX_DEPTH;
 
     #[inline(always)]
     fn step(&mut self) -> bool {

@@ -55,6 +55,7 @@ fn again(mount: u64, dentry: u64) -> u64 {
     }
     impl Steps for Again {
         const FEW: u32 = MAX_NAMES + MAX_MOUNTS + 1;
+        const MANY: u32 = Self::FEW;
 
         #[inline(always)]
         fn step(&mut self) -> bool {
@@ -144,6 +145,7 @@ struct Walking {
 
 impl Steps for Walking {
     const FEW: u32 = MAX_NAMES + MAX_MOUNTS + 1;
+    const MANY: u32 = Self::FEW;
 
     #[inline(always)]
     fn step(&mut self) -> bool {
