@@ -5,6 +5,7 @@
 //! else. Every change carries the time of its record, so that a reading can tell what it did not find.
 
 mod audit;
+mod ended;
 mod entry;
 mod groups;
 mod propagation;
@@ -22,7 +23,7 @@ pub use self::{
     reads::{ReadCounts, ReadReason, Reads},
     table::{State, Table},
 };
-use self::{groups::Groups, propagation::Gone};
+use self::{ended::Ended, groups::Groups, propagation::Gone};
 use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
@@ -37,6 +38,7 @@ pub struct Mirror {
     groups: Groups,
     reads: Reads,
     audit: Audit,
+    ended: Ended,
     /// Sections that were put in.
     sections: u64,
 }
@@ -194,10 +196,11 @@ impl Mirror {
         }
     }
 
-    /// A namespace is met: of one that is not known all has to be read.
+    /// A namespace is met: of one that is not known all has to be read. One that has ended is none: what is said of it beside the stream
+    /// may come late.
     fn meet(&mut self, namespace: Namespace, now_ns: u64) {
         let namespace = named(namespace);
-        if namespace != DETACHED && !self.tables.contains_key(&namespace) {
+        if namespace != DETACHED && !self.tables.contains_key(&namespace) && !self.ended.has(namespace) {
             self.tables.insert(namespace, Table::default());
             self.want(namespace.inum, ReadReason::Met, now_ns);
         }
@@ -289,6 +292,12 @@ impl Mirror {
 
     /// A namespace ends, and all that is mounted in it.
     fn end(&mut self, namespace: Namespace, gone: &mut Gone) {
+        self.ended.note(named(namespace));
+        self.forget(namespace, gone);
+    }
+
+    /// A namespace is not looked at any more.
+    fn forget(&mut self, namespace: Namespace, gone: &mut Gone) {
         self.reads.forget(namespace.inum);
         self.audit.abandon(namespace.inum);
         let Some(table) = self.tables.remove(&named(namespace)) else { return };

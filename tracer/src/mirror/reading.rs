@@ -68,7 +68,7 @@ impl Mirror {
             table.unseen += u32::from(table.state != State::Exact);
             if table.unseen > MOST_UNSEEN {
                 self.reads.leave_alone(inum, now_ns);
-                self.end(namespace, &mut Gone::default());
+                self.forget(namespace, &mut Gone::default());
             }
         }
         self.failed(inum, now_ns);

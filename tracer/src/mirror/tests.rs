@@ -162,6 +162,20 @@ fn an_end_takes_the_table_along() {
 }
 
 #[test]
+fn what_is_heard_of_a_namespace_after_its_end_makes_no_table() {
+    for end in [true, false] {
+        let mut mirror = having(&[1]);
+        if end {
+            let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };
+            mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 10));
+        }
+        mirror.lost(Some(&[HOME, OTHER]), 11);
+        assert_eq!(state(&mirror, HOME), (!end).then_some(State::Dirty));
+        assert_eq!(state(&mirror, OTHER), Some(State::Unread), "its birth is still to come, or lost");
+    }
+}
+
+#[test]
 fn a_namespace_that_nobody_is_seen_in_is_forgotten_after_a_while() {
     let mut mirror = Mirror::default();
     mirror.made(HOME, 1);
