@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -61,6 +62,26 @@ pub(crate) fn stream(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{}`", shown(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status}); what it said is above", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs it with its output shown as it comes; on failure the error carries the last line that it wrote to stderr.
+pub(crate) fn stream_to_the_end(command: &mut Command) -> Result<()> {
+    let mut child =
+        command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let mut last = String::from("it said nothing");
+    let stderr = child.stderr.take().map(BufReader::new);
+    for line in stderr.into_iter().flat_map(BufRead::lines) {
+        let line = line.with_context(|| format!("reading what `{}` says", shown(command)))?;
+        eprintln!("{line}");
+        if !line.trim().is_empty() {
+            last = line;
+        }
+    }
+    let status = child.wait().with_context(|| format!("waiting for `{}`", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status}): {}", shown(command), last.trim());
     }
     Ok(())
 }

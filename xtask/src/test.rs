@@ -71,7 +71,7 @@ impl Job<'_> {
         let start = Instant::now();
         let count = (self.work)().unwrap_or_else(|error| {
             eprintln!("{}: {error:#}", self.name);
-            Count { passed: 0, failed: 1 }
+            Count::failure(&format!("{error:#}"))
         });
         let step = Step { name: self.name, time: start.elapsed(), count, skipped: false, gates: self.gates };
         eprintln!("=== {}", step.line());
@@ -132,14 +132,17 @@ impl Report {
     }
 
     fn total(&self) -> Count {
-        self.steps.iter().filter(|step| step.gates).fold(Count::default(), |sum, step| sum + step.count)
+        self.steps.iter().filter(|step| step.gates).fold(Count::default(), |sum, step| sum + step.count.clone())
     }
 
-    /// One line per step, then the count.
+    /// One line per step, under it what failed in it and why, then the count.
     fn print(&self) {
         println!();
         for step in &self.steps {
             println!("{}", step.line());
+            for why in &step.count.why {
+                println!("                {why}");
+            }
         }
         let total = self.total();
         println!("{} passed, {} failed", total.passed, total.failed);

@@ -6,6 +6,11 @@ use anyhow::{Context as _, Result};
 
 const MIB: u64 = 1 << 20;
 
+/// A disk alone has to be this much faster than the limit, or the limit would show nothing.
+const FASTER: u64 = 5;
+/// The limit that a slow disk gets has at least this many bytes per second: with less, what is written in a few seconds is no measure.
+const LEAST: u64 = MIB;
+
 /// Who names the pods' cgroups on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driver {
@@ -50,6 +55,22 @@ impl Plan {
             write_limit: 2 * MIB + random.below(4 * MIB / 4096) * 4096,
             disk_size: (192 + random.below(129)) * MIB,
         }
+    }
+
+    /// With limits that can be seen on a disk that alone writes so many bytes per second; none if it is too slow for any.
+    pub(super) fn fitting(&self, rate: u64) -> Option<Self> {
+        let most = rate / FASTER / 4096 * 4096;
+        let fit = |limit: u64| limit.min(most);
+        (most >= LEAST).then(|| Self {
+            read_limit: fit(self.read_limit),
+            write_limit: fit(self.write_limit),
+            ..self.clone()
+        })
+    }
+
+    /// What a disk has to write per second alone, at least.
+    pub(super) fn least_rate() -> u64 {
+        LEAST * FASTER
     }
 }
 
@@ -107,6 +128,18 @@ mod tests {
             assert_eq!((plan.pod_uid.len(), dashes), (36, vec![8, 13, 18, 23]));
             assert_eq!(&plan.pod_uid[14..15], "4");
             assert_eq!(plan.container.len(), 64);
+        }
+    }
+
+    #[test]
+    fn a_slow_disk_gets_a_smaller_limit() {
+        let plan = Plan::new(1);
+        assert_eq!(plan.fitting(100 * MIB), Some(plan.clone()));
+        assert_eq!(plan.fitting(Plan::least_rate() - 1), None);
+        for rate in [Plan::least_rate(), 8 * MIB, 14 * MIB + 123] {
+            let slow = plan.fitting(rate).unwrap();
+            assert!(slow.write_limit * FASTER <= rate && slow.write_limit >= LEAST && slow.read_limit >= LEAST);
+            assert_eq!(Plan { read_limit: plan.read_limit, write_limit: plan.write_limit, ..slow }, plan);
         }
     }
 

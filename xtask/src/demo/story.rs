@@ -17,8 +17,6 @@ use super::{volume, writer};
 
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(6);
-/// The disk alone has to be this much faster than the limit, or the limit would show nothing.
-const FASTER: f64 = 5.0;
 /// The writer's and the kernel's count of the same bytes.
 const AGREEMENT: f64 = 0.05;
 const RATIO: std::ops::RangeInclusive<f64> = 0.90..=1.10;
@@ -29,6 +27,7 @@ const CANNOT: u8 = 3;
 struct Shown {
     hooks: String,
     mount_to_limit_us: Value,
+    limit: u64,
     rate: f64,
 }
 
@@ -51,19 +50,19 @@ pub(super) fn run(seed: u64, named_disk: Option<&Path>) -> Result<ExitCode> {
     let shown = shown?;
     cleaned?;
     println!("   Everything that the demo made is gone again.");
-    close(&plan, &shown)
+    close(&shown)
 }
 
 fn steps(plan: &Plan, named_disk: Option<&Path>, undo: &mut Undo) -> Result<Shown> {
     let room = make_room(undo)?;
     let pod = make_pod(plan, undo)?;
     let disk = make_disk(plan, named_disk, &room, undo)?;
-    measure_before(plan, &pod, &disk, undo)?;
+    let plan = &measure_before(plan, &pod, &disk, undo)?;
     let (volume, in_force) = mount_the_volume(plan, &pod, &disk, &room, undo)?;
     let rate = measure_after(plan, &pod, &disk, &volume)?;
     let hooks = hooks_of(&in_force.agent.ready)?;
     in_force.agent.stop()?;
-    Ok(Shown { hooks, mount_to_limit_us: in_force.mount_to_limit_us, rate })
+    Ok(Shown { hooks, mount_to_limit_us: in_force.mount_to_limit_us, limit: plan.write_limit, rate })
 }
 
 fn heading(number: u32, text: &str) {
@@ -109,8 +108,8 @@ fn make_disk(plan: &Plan, named: Option<&Path>, room: &Path, undo: &mut Undo) ->
     Ok(disk)
 }
 
-/// Mounted somewhere else, because a volume would be limited at once.
-fn measure_before(plan: &Plan, pod: &Pod, disk: &Disk, undo: &mut Undo) -> Result<()> {
+/// Mounted somewhere else, because a volume would be limited at once. What comes of it is a plan that fits the disk.
+fn measure_before(plan: &Plan, pod: &Pod, disk: &Disk, undo: &mut Undo) -> Result<Plan> {
     heading(4, "How fast can the pod write to that disk without a limit?");
     // Gone before the next step, as everything on this inner stack.
     let mut inner = Undo::default();
@@ -122,15 +121,16 @@ fn measure_before(plan: &Plan, pod: &Pod, disk: &Disk, undo: &mut Undo) -> Resul
     let before = writer::write(pod, &file, BEFORE)?;
     inner.run()?;
     show(&format!("{} per second, over {:.1} s", size(before.rate()), before.elapsed.as_secs_f64()));
-    let times = before.rate() / as_float(plan.write_limit);
-    if times < FASTER {
+    let Some(fitting) = plan.fitting(whole(before.rate())) else {
         bail!(
-            "{} does {} per second alone, only {times:.1} times the limit to come; the demo needs a disk that is {FASTER} times faster",
+            "{} writes {} per second alone; the demo needs a disk that writes {}: stop what else writes to it, or name another one with \
+             --native --disk",
             disk.path.display(),
-            size(before.rate())
+            size(before.rate()),
+            size(as_float(Plan::least_rate()))
         );
-    }
-    Ok(())
+    };
+    Ok(fitting)
 }
 
 fn mount_the_volume(plan: &Plan, pod: &Pod, disk: &Disk, room: &Path, undo: &mut Undo) -> Result<(PathBuf, InForce)> {
@@ -231,8 +231,8 @@ fn measure_after(plan: &Plan, pod: &Pod, disk: &Disk, volume: &Path) -> Result<f
     Ok(rate)
 }
 
-fn close(plan: &Plan, shown: &Shown) -> Result<ExitCode> {
-    let limit = plan.write_limit;
+fn close(shown: &Shown) -> Result<ExitCode> {
+    let limit = shown.limit;
     let ratio = shown.rate / as_float(limit);
     let uname = rustix::system::uname();
     println!(
@@ -280,4 +280,9 @@ fn size(bytes: f64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "some megabytes are exact in 53 bits")]
 fn as_float(bytes: u64) -> f64 {
     bytes as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some megabytes, and never below zero")]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
 }
