@@ -4,12 +4,13 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use tracer_common::{
     arch::{COMPAT_REGISTERS, REGISTERS},
-    fact::{CallEnd, FSTYPE_BYTES, MAKES_NAMESPACE, SOURCE_BYTES, TARGET_BYTES, kind, syscall},
+    fact::{CallEnd, FSTYPE_BYTES, MAKES_NAMESPACE, SOURCE_BYTES, TARGET_BYTES, kind, syscall, target},
     hook::{self, DOORS, Door},
 };
 
 use crate::{
     emit::{Wake, actor, call, dirty, header, lost, now, own_namespace, send},
+    failures,
     globals::{CONTEXT_ROOT, CONTEXT_TYPE, DENTRY_SB, FILE_DATA, SB_DEV, TYPE_NAME},
     maps::{CALLS, Call, OPEN, SHORT, SHORT_MASK, short},
     read::{member, pointer, read, string, user_string, user_word},
@@ -110,8 +111,14 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
     if !changes(door, &given) {
         return;
     }
+    if result < 0 && open.sections == 0 && failures::only_counted(open.target, open.syscall, result.unsigned_abs()) != 0
+    {
+        let _ = OPEN.remove(bpf_get_current_pid_tgid());
+        return;
+    }
     let door_of = Behind { hook, syscall: door.syscall, compat: door.compat, turn };
-    let target = behind(door_of, &given, result).unwrap_or(open.target);
+    let found = if open.target == target::NOT_TOLD { target::NONE } else { open.target };
+    let target_became = behind(door_of, &given, result, found);
     let Some(slot) = SHORT.get_ptr_mut(turn.slot(number as u32, short::SECONDS)) else { return };
     let end = slot.cast::<CallEnd>();
     // SAFETY: this program's own slot, longer than the fixed part.
@@ -129,7 +136,7 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
         }
         (*end).result = result;
         (*end).syscall = open.syscall;
-        (*end).target = target;
+        (*end).target = target_became;
         (*end).target_id = open.target_id;
         (*end).sections = open.sections;
         (*end).dev = 0;

@@ -21,6 +21,7 @@ mod cgroups;
 mod clones;
 mod context;
 mod emit;
+mod failures;
 mod globals;
 mod maps;
 mod mount;

@@ -9,8 +9,9 @@ use tracer_common::{
 
 use crate::{
     calls::Given,
-    context::Entry,
+    context::{Entry, Exit},
     emit::{Wake, call, call_start, dirty, header, send},
+    failures,
     globals::{
         FILE_PATH, FILES_TABLE, FS_PWD, MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, PATH_DENTRY, TABLE_FILES,
         TASK_FILES, TASK_FS,
@@ -27,6 +28,9 @@ use crate::{
 const SET_GROUP: u64 = 0x100;
 /// `OPEN_TREE_CLONE` of `uapi/linux/mount.h`.
 const CLONE: u64 = 1;
+/// Arguments of `path_mount` and `path_umount`, on every kernel.
+const PATH_MOUNT_ARGUMENTS: u32 = 5;
+const PATH_UMOUNT_ARGUMENTS: u32 = 2;
 /// `AT_EMPTY_PATH`, `AT_RECURSIVE` and `AT_FDCWD` of `uapi/linux/fcntl.h`.
 const EMPTY_PATH: u64 = 0x1000;
 const RECURSIVE: u64 = 0x8000;
@@ -48,31 +52,31 @@ pub(crate) struct Behind {
     pub(crate) turn: Turn,
 }
 
-/// Sends the mounts that a call which has ended is about, where a descriptor leads to them; what became of them, `None`
-/// when there are none.
+/// Sends the mounts that a call which has ended is about, where a descriptor leads to them; what became of them. Where none does, it is
+/// what became of those that were found before.
 #[inline(always)]
-pub(crate) fn behind(door: Behind, given: &Given, result: i32) -> Option<u32> {
+pub(crate) fn behind(door: Behind, given: &Given, result: i32, before: u32) -> u32 {
     let flags = given.flags;
     if result < 0 {
-        return None;
+        return before;
     }
     match door.syscall {
-        syscall::FSMOUNT if flags & MAKES_NAMESPACE == 0 => Some(detached(door, slot::FSMOUNT, result)),
-        syscall::OPEN_TREE if flags & MAKES_NAMESPACE == 0 => Some(detached(door, slot::OPEN_TREE, result)),
-        syscall::OPEN_TREE_ATTR if flags & MAKES_NAMESPACE != 0 => None,
-        syscall::OPEN_TREE_ATTR if flags & CLONE != 0 => Some(detached(door, slot::OPEN_TREE_ATTR, result)),
+        syscall::FSMOUNT if flags & MAKES_NAMESPACE == 0 => detached(door, slot::FSMOUNT, result),
+        syscall::OPEN_TREE if flags & MAKES_NAMESPACE == 0 => detached(door, slot::OPEN_TREE, result),
+        syscall::OPEN_TREE_ATTR if flags & MAKES_NAMESPACE != 0 => before,
+        syscall::OPEN_TREE_ATTR if flags & CLONE != 0 => detached(door, slot::OPEN_TREE_ATTR, result),
         syscall::OPEN_TREE_ATTR => {
             let subject = mount_of(path_of(result));
-            Some(with_attributes(door, slot::OPEN_TREE_ATTR, subject, flags & RECURSIVE != 0))
+            with_attributes(door, slot::OPEN_TREE_ATTR, subject, flags & RECURSIVE != 0)
         }
         syscall::MOUNT_SETATTR if flags & EMPTY_PATH != 0 && is_empty(given.target) => {
             let path = match given.directory {
                 CURRENT_DIRECTORY => pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_PWD.load())),
                 descriptor => path_of(descriptor),
             };
-            Some(with_attributes(door, slot::MOUNT_SETATTR, mount_of(path), flags & RECURSIVE != 0))
+            with_attributes(door, slot::MOUNT_SETATTR, mount_of(path), flags & RECURSIVE != 0)
         }
-        _ => None,
+        _ => before,
     }
 }
 
@@ -149,16 +153,17 @@ fn unseen(hook: u32, turn: Turn) -> Option<*mut Call> {
 /// `int path_mount(const char *dev_name, struct path *path, ...)` has returned: where no section has said which mount
 /// the call is about, the path says it.
 #[inline(always)]
-pub(crate) fn mount_target(context: &impl Entry, turn: Turn) {
+pub(crate) fn mount_target(context: &impl Exit, turn: Turn) {
     let Some(call) = unseen(hook::MOUNT_TARGET, turn) else { return };
+    let failed = is_negative(context.result(PATH_MOUNT_ARGUMENTS));
     let path = context.argument(1);
     let subject = mount_of(path);
     // SAFETY: a map value; only this thread writes it.
     unsafe {
         if (*call).facts == 0 {
             let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
-            (*call).target =
-                target_fact(hook::MOUNT_TARGET, turn.slot(slot::MOUNT_TARGET, slot::SECONDS), subject, walk_from);
+            let slot = turn.slot(slot::MOUNT_TARGET, slot::SECONDS);
+            (*call).target = target_unless(failed, hook::MOUNT_TARGET, slot, subject, walk_from);
         }
     }
 }
@@ -176,16 +181,17 @@ pub(crate) fn umount_target(context: &impl Entry, turn: Turn) {
 /// `path_umount` has returned, and it has put the path: the number tells whether the mount is still the one that the
 /// call began with.
 #[inline(always)]
-pub(crate) fn umount_kept(context: &impl Entry, turn: Turn) {
+pub(crate) fn umount_kept(context: &impl Exit, turn: Turn) {
     let Some(call) = unseen(hook::UMOUNT_KEPT, turn) else { return };
+    let failed = is_negative(context.result(PATH_UMOUNT_ARGUMENTS));
     let path = context.argument(0);
     let subject = mount_of(path);
     // SAFETY: a map value; only this thread writes it.
     unsafe {
         if (*call).facts == 0 && (*call).target_id == member::<u32>(subject, &MOUNT_ID) {
             let walk_from = Some((subject, pointer(path, &PATH_DENTRY)));
-            (*call).target =
-                target_fact(hook::UMOUNT_KEPT, turn.slot(slot::UMOUNT_KEPT, slot::SECONDS), subject, walk_from);
+            let slot = turn.slot(slot::UMOUNT_KEPT, slot::SECONDS);
+            (*call).target = target_unless(failed, hook::UMOUNT_KEPT, slot, subject, walk_from);
         }
     }
 }
@@ -205,7 +211,8 @@ pub(crate) fn move_target(context: &impl Entry, turn: Turn) {
             (*call).subject = subject;
         }
         let slot = turn.slot(slot::MOVE_TARGET, slot::SECONDS);
-        (*call).target = target_fact(hook::MOVE_TARGET, slot, subject, walk_from);
+        // Who succeeds has sections, which tell more.
+        (*call).target = target_unless(true, hook::MOVE_TARGET, slot, subject, walk_from);
     }
 }
 
@@ -221,8 +228,20 @@ pub(crate) fn pivot_target(context: &impl Entry, turn: Turn) {
         (*call).subject = subject;
         (*call).old_root = own_root();
         let slot = turn.slot(slot::PIVOT_TARGET, slot::SECONDS);
-        (*call).target = target_fact(hook::PIVOT_TARGET, slot, subject, walk_from);
+        (*call).target = target_unless(true, hook::PIVOT_TARGET, slot, subject, walk_from);
     }
+}
+
+/// The same as [`target_fact`], unless the call fails, or may, and its cgroup has too many failures.
+#[inline(always)]
+fn target_unless(fails: bool, hook: u32, number: u32, subject: u64, walk_from: Option<(u64, u64)>) -> u32 {
+    if fails && !failures::has_room() { target::NOT_TOLD } else { target_fact(hook, number, subject, walk_from) }
+}
+
+/// Whether the result of a function that returns `int` is an error.
+#[inline(always)]
+fn is_negative(result: u64) -> bool {
+    (result as u32).cast_signed() < 0
 }
 
 /// Sends the mount that the open call is about; what became of it, as `fact::target` says it.

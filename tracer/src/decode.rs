@@ -257,7 +257,8 @@ fn cause(how: u32) -> Option<Cause> {
     }
 }
 
-fn call(number: u32) -> Result<Syscall, DecodeError> {
+/// The system call with this number of `tracer_common::fact::syscall`.
+pub fn call(number: u32) -> Result<Syscall, DecodeError> {
     match number {
         syscall::MOUNT => Ok(Syscall::Mount),
         syscall::UMOUNT => Ok(Syscall::Umount),

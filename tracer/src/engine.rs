@@ -15,7 +15,7 @@ use crate::{
         policy::Policy,
     },
     mirror::{Mirror, ReadCounts, Sizes},
-    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall},
+    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled},
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -33,6 +33,8 @@ pub enum Input<'a> {
     Written(Ticket, Written),
     /// Something was lost on the way.
     Loss(Gap),
+    /// Failing calls that were only counted.
+    Throttled(Vec<Throttled>),
     /// What was lost, and has been said, was about these namespaces too; `None` when it may be any.
     Dirty(Option<Vec<Namespace>>),
     /// The mount namespaces with these inode numbers are there.
@@ -88,6 +90,8 @@ pub struct Counts {
     pub unresolved: u64,
     /// Operations.
     pub operations: u64,
+    /// Failing calls that were only counted.
+    pub throttled: u64,
 }
 
 /// The core.
@@ -182,6 +186,7 @@ impl Engine {
                 let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
                 self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
             }
+            Input::Throttled(all) => self.throttled(&all, now_ns),
             Input::Present(all) => match &mut self.mirror {
                 Some(mirror) => {
                     for inum in all {
@@ -224,6 +229,15 @@ impl Engine {
             work(mirror);
         }
         Vec::new()
+    }
+
+    fn throttled(&mut self, all: &[Throttled], now_ns: u64) -> Vec<Effect> {
+        self.counts.throttled += all.iter().map(|one| one.calls).sum::<u64>();
+        let operation = |one: &Throttled| {
+            let bare = Operation::bare(Op::Throttled, one.end_ns);
+            Operation { throttled: Some(*one), cause: Some(Cause::Syscall), ..bare }
+        };
+        self.emit(all.iter().map(|one| Assembled::Operation(Box::new(operation(one)))).collect(), now_ns)
     }
 
     /// Nobody knows what it was about.

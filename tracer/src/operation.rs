@@ -7,6 +7,8 @@ mod about;
 mod section;
 
 pub use self::section::{Asked, ClonedMount, Clones, MountKey, Role, Section, SectionFact};
+use serde::{Deserialize, Serialize};
+
 use crate::device::Dev;
 
 /// A mount namespace.
@@ -146,7 +148,8 @@ pub struct Actor {
 }
 
 /// Which system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Syscall {
     /// mount(2).
     Mount,
@@ -327,6 +330,8 @@ pub enum Op {
     Existing,
     /// Something was lost; what, [`Operation::gap`] says.
     Gap,
+    /// Calls failed that were only counted; which, [`Operation::throttled`] says.
+    Throttled,
 }
 
 impl Op {
@@ -350,6 +355,7 @@ impl Op {
         Self::Expired,
         Self::Existing,
         Self::Gap,
+        Self::Throttled,
     ];
 
     /// Its name in every output.
@@ -373,6 +379,7 @@ impl Op {
             Self::Expired => "expired",
             Self::Existing => "existing",
             Self::Gap => "gap",
+            Self::Throttled => "throttled",
         }
     }
 }
@@ -441,6 +448,21 @@ pub struct Dropped {
     pub records: u64,
 }
 
+/// Failing calls of one kind within a second that were only counted, because their cgroup had too many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttled {
+    /// The callers' cgroup v2 id.
+    pub cgroup_id: u64,
+    /// When that second ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub end_ns: u64,
+    /// Which call.
+    pub syscall: Syscall,
+    /// Why they failed.
+    pub errno: u32,
+    /// How many.
+    pub calls: u64,
+}
+
 /// One operation, as users read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -462,6 +484,8 @@ pub struct Operation {
     pub namespace: Option<NamespaceChange>,
     /// What was lost.
     pub gap: Option<Gap>,
+    /// What was only counted.
+    pub throttled: Option<Throttled>,
 }
 
 impl Operation {
@@ -477,6 +501,7 @@ impl Operation {
             complete: true,
             namespace: None,
             gap: None,
+            throttled: None,
         }
     }
 }

@@ -11,3 +11,4 @@ pub mod reading;
 pub mod refusal;
 pub mod ring;
 pub mod self_test;
+mod throttled;

@@ -48,9 +48,9 @@ impl Tally {
     }
 }
 
-/// Whether it happened on the node: what was there before has not, and a loss is none of the node's operations.
+/// Whether it happened on the node: what was there before has not, and neither a loss nor a count is one of the node's operations.
 pub fn happened(op: Op) -> bool {
-    !matches!(op, Op::Gap | Op::Existing)
+    !matches!(op, Op::Gap | Op::Existing | Op::Throttled)
 }
 
 #[cfg(test)]

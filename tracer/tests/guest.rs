@@ -31,6 +31,7 @@ mod guest {
     pub(crate) mod existing;
     pub(crate) mod failures;
     pub(crate) mod flags;
+    pub(crate) mod floods;
     pub(crate) mod gone;
     pub(crate) mod groups;
     pub(crate) mod limits;
@@ -80,8 +81,8 @@ mod guest {
 #[cfg(target_arch = "x86_64")]
 use guest::callers32;
 use guest::{
-    actor, burst, changes, check, counting, detached, doors, existing, failures, flags, gone, ground, groups, limits,
-    links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
+    actor, burst, changes, check, counting, detached, doors, existing, failures, flags, floods, gone, ground, groups,
+    limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
     operations, order, paths, pivots, policies, program, propagation, recordings, refusals, reloads, secrets, strange,
     superblocks, terminal, trees, trial,
 };
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         changes::trials(),
         namespaces::trials(),
         failures::trials(),
+        floods::trials(),
         missing::trials(),
         #[cfg(target_arch = "x86_64")]
         callers32::trials(),

@@ -50,6 +50,10 @@ const BURST: usize = 8;
 /// sections wrote would lie there until something else happens.
 const LOOK: Duration = Duration::from_secs(1);
 
+const SECOND_NS: u64 = 1_000_000_000;
+/// Seconds that are over and left alone: a program that has read the clock may still be about to count.
+const YOUNG_SECONDS: u64 = 1;
+
 /// Carries out an effect; what it answers.
 pub(super) trait Act: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError> {}
 impl<A: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError>> Act for A {}
@@ -68,6 +72,7 @@ pub(super) fn run(
     // What was lost before is no one's loss: nothing was shown yet.
     let before = probes.losses()?;
     probes.take_dirty()?;
+    probes.take_throttled(u64::MAX)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     let (counts, record) = runtime.block_on(async {
         let stream = Stream::new(rings).map_err(AgentError::Ring)?;
@@ -194,7 +199,7 @@ impl<A: Act> Pump<'_, A> {
                 () = &mut end => true,
             };
             // The last record of all may have been lost: no other one makes it be noticed.
-            if idle && self.probes.is_dirty()? {
+            if idle && self.probes.has_noted()? {
                 self.losses_at = Some(Instant::now());
             }
             if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_losses()? == Flow::End {
@@ -228,8 +233,8 @@ impl<A: Act> Pump<'_, A> {
                 break;
             }
         }
-        if self.step(Input::End)? == Flow::On {
-            self.say_losses()?;
+        if self.step(Input::End)? == Flow::On && self.say_losses()? == Flow::On {
+            self.say_throttled(u64::MAX)?;
         }
         Ok(self.engine.counts())
     }
@@ -275,14 +280,24 @@ impl<A: Act> Pump<'_, A> {
         let dirty = self.probes.take_dirty()?;
         let gap = losses.gap_since(&self.said, dirty.clone());
         self.said = losses;
-        match gap {
+        let flow = match gap {
             Some(gap) => {
                 note(loss(&gap));
                 self.step(Input::Loss(gap))
             }
             None if dirty.as_ref().is_none_or(|some| !some.is_empty()) => self.step(Input::Dirty(dirty)),
             None => Ok(Flow::On),
+        }?;
+        match flow {
+            Flow::On => self.say_throttled((boot_ns() / SECOND_NS).saturating_sub(YOUNG_SECONDS)),
+            Flow::End => Ok(Flow::End),
         }
+    }
+
+    /// Says which failing calls of the seconds before this one were only counted.
+    fn say_throttled(&mut self, second: u64) -> Result<Flow, AgentError> {
+        let throttled = self.probes.take_throttled(second)?;
+        if throttled.is_empty() { Ok(Flow::On) } else { self.step(Input::Throttled(throttled)) }
     }
 
     /// One input, and what its effects answer.

@@ -42,6 +42,7 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
         let input = match &frame {
             Frame::Record(record) => Input::Record(record),
             Frame::Loss(gap) => Input::Loss(gap.clone()),
+            Frame::Throttled(all) => Input::Throttled(all.clone()),
             Frame::Deadline(read_until_ns) => Input::Deadline(*read_until_ns),
             Frame::TableRead(inum, began_ns) => Input::TableRead { inum: *inum, began_ns: *began_ns },
             Frame::End(totals) => break (Ok(()), *totals),

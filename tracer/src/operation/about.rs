@@ -42,7 +42,7 @@ impl Operation {
     /// The system call that it is.
     pub fn syscall(&self) -> Option<Syscall> {
         let called = self.call.as_ref().map(|call| call.syscall);
-        called.or_else(|| self.namespace?.made_by)
+        called.or_else(|| self.namespace?.made_by).or_else(|| Some(self.throttled?.syscall))
     }
 
     /// What the caller said.
@@ -52,7 +52,13 @@ impl Operation {
 
     /// Whether its call ended with an errno. Not when the end was missed: nobody knows.
     pub fn failed(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.errno != 0)
+        self.errno().is_some_and(|errno| errno != 0)
+    }
+
+    /// How its call ended, or each of those that were only counted; 0 without an error, `None` when nobody knows or no call caused it.
+    pub fn errno(&self) -> Option<u32> {
+        let called = self.call.as_ref().map(|call| call.errno);
+        called.or_else(|| Some(self.throttled?.errno))
     }
 
     /// The mounts of its effects.

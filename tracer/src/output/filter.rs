@@ -80,8 +80,8 @@ impl<T> List<T> {
 impl Filter {
     /// What becomes of it.
     pub fn verdict(&self, operation: &Operation) -> Verdict {
-        if operation.op == Op::Gap {
-            return self.of_loss();
+        if matches!(operation.op, Op::Gap | Op::Throttled) {
+            return self.of_loss(operation.op);
         }
         let wanted = self.event.wants(vec![operation.op], vec![], Op::eq)
             && (!self.failed || operation.failed())
@@ -105,10 +105,10 @@ impl Filter {
         self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
     }
 
-    /// A loss may concern anybody, so only `event` can hide it.
-    fn of_loss(&self) -> Verdict {
+    /// What was lost, or only counted, may concern anybody, so only `event` can hide it.
+    fn of_loss(&self, op: Op) -> Verdict {
         let List { include, exclude } = &self.event;
-        match (include.contains(&Op::Gap), exclude.contains(&Op::Gap)) {
+        match (include.contains(&op), exclude.contains(&op)) {
             (true, false) => Verdict::Wanted,
             (false, false) if include.is_empty() => Verdict::Loss,
             _ => Verdict::Hidden,

@@ -19,7 +19,9 @@ use crate::{
     clock::Clock,
     device::Dev,
     listed::{Listed, Task},
-    operation::{Actor, CallEnd, Cause, Dropped, Gap, Namespace, NamespaceChange, Operation, Superblock, Syscall},
+    operation::{
+        Actor, CallEnd, Cause, Dropped, Gap, Namespace, NamespaceChange, Operation, Superblock, Syscall, Throttled,
+    },
 };
 
 /// The version of the object.
@@ -82,6 +84,7 @@ struct Object<'a> {
     effects_total: Option<usize>,
     namespace: Option<NamespaceObject>,
     gap: Option<GapObject>,
+    throttled: Option<ThrottledObject>,
 }
 
 impl<'a> Object<'a> {
@@ -99,7 +102,7 @@ impl<'a> Object<'a> {
             op: operation.op.name(),
             syscall: operation.syscall().map(Syscall::name),
             cause: operation.cause.map(Cause::name),
-            result: ResultObject { errno: call.map(|call| call.errno), name: call.map(|call| errno_name(call.errno)) },
+            result: ResultObject { errno: operation.errno(), name: operation.errno().map(errno_name) },
             duration_ns: call.and_then(CallEnd::duration_ns),
             actor: operation.actor.as_ref().map(ActorObject::of),
             claimed: call.map(ClaimedObject::of),
@@ -110,6 +113,7 @@ impl<'a> Object<'a> {
             effects_total: effects.filter(|_| operation.complete).map(Vec::len),
             namespace: operation.namespace.as_ref().map(NamespaceObject::of),
             gap: operation.gap.as_ref().map(GapObject::of),
+            throttled: operation.throttled.as_ref().map(ThrottledObject::of),
         }
     }
 }
@@ -182,6 +186,18 @@ impl GapObject {
             missed: gap.missed,
             namespaces: gap.namespaces.as_ref().map(|all| all.iter().map(namespace).collect()),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct ThrottledObject {
+    cgroup_id: Text<u64>,
+    calls: u64,
+}
+
+impl ThrottledObject {
+    fn of(throttled: &Throttled) -> Self {
+        Self { cgroup_id: Text(throttled.cgroup_id), calls: throttled.calls }
     }
 }
 
@@ -332,9 +348,22 @@ mod tests {
                 "attributes": ["MOUNT_ATTR_RELATIME"],
                 "propagation": {"shared": null, "master": 12, "unbindable": false, "kubernetes": "HostToContainer"},
                 "kind": "attach", "propagated": true, "section": "7", "owner": null}],
-            "effects_total": 1, "namespace": null, "gap": null,
+            "effects_total": 1, "namespace": null, "gap": null, "throttled": null,
         });
         assert_eq!(operation(&origin(), 42, &example()), expected);
+    }
+
+    #[test]
+    fn what_was_only_counted_says_what_it_was() {
+        let throttled = Throttled { cgroup_id: 1 << 60, end_ns: 7, syscall: Syscall::Mount, errno: 1, calls: 9 };
+        let operation_of = Operation { throttled: Some(throttled), ..Operation::bare(Op::Throttled, 7) };
+        let value = operation(&origin(), 1, &operation_of);
+        assert_eq!(value["throttled"], json!({ "cgroup_id": "1152921504606846976", "calls": 9 }));
+        assert_eq!(
+            (&value["op"], &value["syscall"], &value["actor"]),
+            (&json!("throttled"), &json!("mount"), &Value::Null)
+        );
+        assert_eq!(value["result"], json!({ "errno": 1, "name": "EPERM" }));
     }
 
     #[test]

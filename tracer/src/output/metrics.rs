@@ -188,6 +188,12 @@ pub const METRICS: &[Metric] = &[
         |figures| one(figures.losses.operations),
     ),
     Metric::counter(
+        "mount_tracer_calls_throttled_total",
+        &[],
+        "failing calls that were only counted: a cgroup had more than 1,000 a second",
+        |figures| one(figures.counts.throttled),
+    ),
+    Metric::counter(
         "mount_tracer_sections_incomplete_total",
         &[],
         "holds of the namespace semaphore of which facts were lost",

@@ -16,7 +16,7 @@ use super::json::Origin;
 use crate::{
     clock::Clock,
     engine::Input,
-    operation::{Dropped, Gap, Namespace},
+    operation::{Dropped, Gap, Namespace, Throttled},
     probe::{
         hooks::{HOOKS, Hook},
         losses::REASONS,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of what is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// What every recording begins with; the version and the end of the line follow.
 const MAGIC: &str = "mount-tracer recording ";
 /// Bytes of the first line at most, and of the second.
@@ -37,9 +37,11 @@ const FRAME_HEAD: usize = 13;
 mod kind {
     pub(super) const RECORD: u8 = b'R';
     pub(super) const LOSS: u8 = b'L';
+    pub(super) const THROTTLED: u8 = b'H';
     pub(super) const DEADLINE: u8 = b'D';
     pub(super) const TABLE: u8 = b'T';
     pub(super) const END: u8 = b'E';
+    pub(super) const ALL: [u8; 6] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, END];
 }
 
 /// Why a recording could not be read on. Offsets are in bytes from its beginning.
@@ -161,6 +163,7 @@ impl<W: Write> Recorder<W> {
         match input {
             Input::Record(record) => self.frame(kind::RECORD, now_ns, &without_secrets(record)),
             Input::Loss(gap) => self.frame(kind::LOSS, now_ns, &serde_json::to_vec(&content_of(gap))?),
+            Input::Throttled(all) => self.frame(kind::THROTTLED, now_ns, &serde_json::to_vec(all)?),
             Input::Deadline(read_until_ns) => self.frame(kind::DEADLINE, now_ns, &read_until_ns.to_le_bytes()),
             Input::TableRead { inum, began_ns } => {
                 self.frame(kind::TABLE, now_ns, &[&inum.to_le_bytes()[..], &began_ns.to_le_bytes()].concat())
@@ -196,6 +199,8 @@ pub enum Frame {
     Record(Vec<u8>),
     /// Something was lost.
     Loss(Gap),
+    /// Failing calls that were only counted.
+    Throttled(Vec<Throttled>),
     /// Time had come; all that was stamped up to this time had been put in.
     Deadline(u64),
     /// A mount table was read: of the namespace with this inode number, from this time on.
@@ -242,7 +247,7 @@ impl<R: Read> Recording<R> {
         self.fill(&mut head, offset)?;
         let ([kind, time @ .., _, _, _, _], [.., a, b, c, d]) = (head, head);
         let (now_ns, bytes) = (u64::from_le_bytes(time), u32::from_le_bytes([a, b, c, d]));
-        if ![kind::RECORD, kind::LOSS, kind::DEADLINE, kind::TABLE, kind::END].contains(&kind) {
+        if !kind::ALL.contains(&kind) {
             return Err(RecordingError::Kind { offset, kind });
         }
         if bytes > FRAME_BYTES {
@@ -253,6 +258,7 @@ impl<R: Read> Recording<R> {
         let frame = match kind {
             kind::RECORD => Some(Frame::Record(content)),
             kind::LOSS => serde_json::from_slice(&content).ok().and_then(gap_of).map(Frame::Loss),
+            kind::THROTTLED => serde_json::from_slice(&content).ok().map(Frame::Throttled),
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
             kind::TABLE => table_of(&content),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),

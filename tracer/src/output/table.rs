@@ -44,6 +44,9 @@ impl Table {
         if let Some(gap) = &operation.gap {
             return vec![self.sentence(operation, &words::loss(gap))];
         }
+        if let Some(throttled) = &operation.throttled {
+            return vec![self.sentence(operation, &words::throttled(throttled))];
+        }
         let effects = self.effects(operation);
         let branches = if self.tree { tree::grown(effects, MAX_LINES) } else { tree::flat(effects, MAX_LINES) };
         // A namespace's own line stands above its mounts.

@@ -1,6 +1,7 @@
 //! PURE: what a table says in words: losses, namespaces, lengths of time, and paths that nobody knows.
 
-use crate::operation::{Gap, Namespace, NamespaceChange, PathGap};
+use super::flags::errno_name;
+use crate::operation::{Gap, Namespace, NamespaceChange, PathGap, Throttled};
 
 /// Namespaces that a loss names at most.
 const MAX_NAMESPACES: usize = 8;
@@ -14,6 +15,13 @@ pub fn loss(gap: &Gap) -> String {
     let runs = (gap.missed > 0).then(|| format!("{} of a probe", count(gap.missed, "run")));
     let lost: Vec<String> = records.chain(runs).collect();
     format!("lost {}; {}", lost.join(", "), whereabouts(gap.namespaces.as_deref()))
+}
+
+/// What was only counted.
+pub fn throttled(throttled: &Throttled) -> String {
+    let Throttled { cgroup_id, syscall, errno, calls, .. } = throttled;
+    let calls = count(*calls, &format!("more {} call", syscall.name()));
+    format!("{calls}: {}, in cgroup {cgroup_id}", errno_name(*errno))
 }
 
 /// The namespaces that lost facts were about.

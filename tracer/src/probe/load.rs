@@ -20,8 +20,12 @@ use super::{
     hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
     losses::{self, Losses},
     reading::Reading,
+    throttled,
 };
-use crate::{host::preemption, operation::Namespace};
+use crate::{
+    host::preemption,
+    operation::{Namespace, Throttled},
+};
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -333,9 +337,14 @@ impl Probes {
         losses::read(&self.ebpf, &self.attached)
     }
 
-    /// Whether facts of tables were lost since [`Self::take_dirty`]: asking costs little.
-    pub fn is_dirty(&self) -> Result<bool, ProbeError> {
-        losses::is_dirty(&self.ebpf)
+    /// Whether there is something for [`Self::take_dirty`] or [`Self::take_throttled`]: asking costs little.
+    pub fn has_noted(&self) -> Result<bool, ProbeError> {
+        Ok(losses::is_dirty(&self.ebpf)? || throttled::any(&self.ebpf)?)
+    }
+
+    /// Takes out the failing calls that were only counted, those of all seconds before this one (`CLOCK_BOOTTIME`).
+    pub fn take_throttled(&mut self, second: u64) -> Result<Vec<Throttled>, ProbeError> {
+        throttled::take(&mut self.ebpf, second)
     }
 
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.

@@ -150,9 +150,26 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
         ["mkdir", path] => rustix::fs::mkdir(*path, 0o755.into()),
         ["switch", target] => switch_root(target),
         ["pivot", new, old] => rustix::process::pivot_root(*new, *old),
+        ["fail", times, target, missing] => fail(times.parse().map_err(|_| Errno::INVAL)?, target, missing),
         ["umount", target] => rustix::mount::unmount(*target, UnmountFlags::empty()),
         _ => Err(Errno::NOSYS),
     }
+}
+
+/// Fails so many times, in three ways, as fast as it can, as one who may not mount.
+fn fail(times: u64, target: &str, missing: &str) -> Result<(), Errno> {
+    let mount = |at: &str| rustix::mount::mount("tmpfs", at, "tmpfs", MountFlags::empty(), None);
+    for turn in 0..times {
+        let (result, wanted) = match turn % 3 {
+            0 => (mount(target), Errno::PERM),
+            1 => (mount(missing), Errno::NOENT),
+            _ => (rustix::mount::unmount(target, UnmountFlags::empty()), Errno::PERM),
+        };
+        if result != Err(wanted) {
+            return Err(result.err().unwrap_or(Errno::PROTO));
+        }
+    }
+    Ok(())
 }
 
 /// What is mounted there becomes the root: an initial root can only be covered, not left.

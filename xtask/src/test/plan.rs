@@ -23,7 +23,7 @@ impl Attach {
 
 /// What depends on how the probes are attached: each operation, each failure, and the links themselves; and what depends on
 /// the kernel alone, mount tables.
-const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,missing,callers32,propagation,\
+const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,floods,missing,callers32,propagation,\
      gone,groups,pivots,superblocks,strange,list,existing,mirror";
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.

@@ -161,12 +161,18 @@ fn a_namespace_is_found_by_its_own_number() {
 #[test]
 fn only_events_hide_a_loss() {
     let gap = Operation::bare(Op::Gap, 1);
+    let throttled = Operation::bare(Op::Throttled, 1);
     let strict =
         Filter { pid: list(vec![1], vec![]), failed: true, ..Filter { target: globs("/nowhere"), ..mntns(&[1], &[]) } };
     let with =
         |include: &[Op], exclude: &[Op]| Filter { event: list(include.to_vec(), exclude.to_vec()), ..strict.clone() };
     assert_eq!(strict.verdict(&gap), Verdict::Loss);
     assert_eq!(with(&[], &[Op::Umount]).verdict(&gap), Verdict::Loss);
+    assert_eq!(
+        (strict.verdict(&throttled), with(&[], &[Op::Throttled]).verdict(&throttled)),
+        (Verdict::Loss, Verdict::Hidden)
+    );
+    assert_eq!(with(&[Op::Throttled], &[]).verdict(&gap), Verdict::Hidden);
     assert_eq!(with(&[Op::Mount], &[]).verdict(&gap), Verdict::Hidden);
     assert_eq!(with(&[], &[Op::Gap]).verdict(&gap), Verdict::Hidden);
     assert_eq!(with(&[Op::Mount, Op::Gap], &[]).verdict(&gap), Verdict::Wanted);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::operation::Syscall;
 
 fn origin() -> Origin {
     Origin {
@@ -18,6 +19,10 @@ fn gap() -> Gap {
     Gap { dropped: vec![dropped], missed: 2, namespaces: Some(vec![Namespace { inum: 4, id: u64::MAX }]) }
 }
 
+fn throttled() -> Throttled {
+    Throttled { cgroup_id: u64::MAX, end_ns: 7, syscall: Syscall::MoveMount, errno: 22, calls: 9 }
+}
+
 const TOTALS: Totals = Totals { dropped: 1, records_lost: 2, missed: None };
 
 fn recorded() -> Vec<u8> {
@@ -25,6 +30,7 @@ fn recorded() -> Vec<u8> {
     let mut recorder = Recorder::new(&mut bytes, &origin(), 42).unwrap();
     recorder.input(&Input::Record(b"some bytes"), 10).unwrap();
     recorder.input(&Input::Loss(gap()), 11).unwrap();
+    recorder.input(&Input::Throttled(vec![throttled()]), 12).unwrap();
     recorder.input(&Input::Deadline(9), 12).unwrap();
     recorder.input(&Input::TableRead { inum: 4_026_531_841, began_ns: 9 }, 12).unwrap();
     recorder.end(TOTALS, 13).unwrap();
@@ -61,6 +67,7 @@ fn what_went_in_comes_out() {
     let expected = [
         (10, Frame::Record(b"some bytes".to_vec())),
         (11, Frame::Loss(gap())),
+        (12, Frame::Throttled(vec![throttled()])),
         (12, Frame::Deadline(9)),
         (12, Frame::TableRead(4_026_531_841, 9)),
         (13, Frame::End(TOTALS)),
@@ -87,9 +94,9 @@ fn what_is_none_is_named() {
     let said = |bytes: &[u8]| read(bytes).1.unwrap().to_string();
     assert_eq!(said(b"\x7fELF\n\n"), "byte 0: this is no recording: it does not begin with `mount-tracer recording`");
     assert!(said(&vec![b'x'; 1 << 20]).starts_with("byte 0: this is no recording"));
-    let newer = String::from_utf8_lossy(&recorded()).replacen("recording 2", "recording 3", 1).into_bytes();
-    assert!(said(&newer).starts_with("byte 23: the recording has version 3, and this mount-tracer reads version 2;"));
-    assert!(said(b"mount-tracer recording 2\n{}\n").starts_with("byte 25: the recording does not say where"));
+    let newer = String::from_utf8_lossy(&recorded()).replacen("recording 3", "recording 4", 1).into_bytes();
+    assert!(said(&newer).starts_with("byte 23: the recording has version 4, and this mount-tracer reads version 3;"));
+    assert!(said(b"mount-tracer recording 3\n{}\n").starts_with("byte 25: the recording does not say where"));
     let head = recorded().len() - recorded_frames();
     let mut kind = recorded();
     kind[head] = b'X';

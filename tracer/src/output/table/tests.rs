@@ -5,7 +5,7 @@ use crate::{
     device::Dev,
     operation::{
         Actor, CallEnd, CallId, Claimed, Dropped, EffectKind, Found, Gap, Mount, Namespace, NamespaceChange, Op,
-        PathGap, Syscall, tests::mount,
+        PathGap, Syscall, Throttled, tests::mount,
     },
     output::{
         columns::{COLUMNS, Column, find},
@@ -96,6 +96,8 @@ fn examples() -> Vec<Operation> {
     let detached = Mount { namespace: None, path: Err(PathGap::NotWalked), ..tmpfs.clone() };
     let change =
         NamespaceChange { namespace: POD, copied_from: Some(HOST), mounts: 34, made_by: Some(Syscall::Unshare) };
+    let throttled =
+        Throttled { cgroup_id: 6543, end_ns: 51_131_302_000_000, syscall: Syscall::Mount, errno: 1, calls: 20_417 };
     let lost = Gap {
         dropped: vec![Dropped { hook: "graft_tree", reason: "ring_full", records: 12 }],
         missed: 0,
@@ -138,6 +140,7 @@ fn examples() -> Vec<Operation> {
             ..Operation::bare(Op::NamespaceDestroyed, 51_131_302_000_000)
         },
         Operation { gap: Some(lost), complete: false, ..Operation::bare(Op::Gap, 51_131_302_000_000) },
+        Operation { throttled: Some(throttled), ..Operation::bare(Op::Throttled, 51_131_302_000_000) },
         with(
             called(Op::Mount, Syscall::Mount, 0, b"\x1b]0;evil\x07"),
             vec![effect(
