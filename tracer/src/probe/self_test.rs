@@ -133,12 +133,12 @@ fn verdict(one: &Attached, seen: &HashSet<u32>) -> Option<Verdict> {
     }))
 }
 
-/// What is not proven by a record of its own: the names of the functions.
+/// What is not proven by a record of its own: the names of the functions, each once.
 pub fn unproven(attached: &[Attached]) -> Vec<&'static str> {
     let silent = attached.iter().filter(|one| one.hook.proof == Proof::Attached);
-    let mut names: Vec<&'static str> = silent.map(|one| one.candidate.target).collect();
-    names.dedup();
-    names
+    let mut named = HashSet::new();
+    // A function has programs at its beginning and at its end.
+    silent.map(|one| one.candidate.target).filter(|name| named.insert(*name)).collect()
 }
 
 /// The child: makes a namespace, leaves everything else alone, and makes each kind of change in it.
