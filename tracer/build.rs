@@ -4,6 +4,10 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain, build_ebpf};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=../tracer-common/src");
@@ -12,7 +16,8 @@ fn main() -> Result<()> {
     // SAFETY: the build script has one thread.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
     build(&["repeat"]).and_then(|()| keep_as("tracer-ebpf-repeat"))?;
-    build(&[])
+    build(&[])?;
+    without_dwarf("tracer-ebpf-repeat").and_then(|()| without_dwarf("tracer-ebpf"))
 }
 
 /// The object with these features.
@@ -24,6 +29,28 @@ fn build(features: &[&str]) -> Result<()> {
 
 /// Keeps the object that was built last under another name: the next one takes its own.
 fn keep_as(name: &str) -> Result<()> {
-    let directory = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    fs::rename(directory.join("tracer-ebpf"), directory.join(name)).context("keeping the first eBPF object")
+    fs::rename(built("tracer-ebpf")?, built(name)?).context("keeping the first eBPF object")
+}
+
+/// Takes away what only a debugger reads: four fifths of the object, which would lie in every agent's memory. The kernel reads the types
+/// in `.BTF`, which the compiler makes of the same.
+fn without_dwarf(name: &str) -> Result<()> {
+    let path = built(name)?;
+    let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut object = Builder::read(&*bytes).with_context(|| format!("{} is no object", path.display()))?;
+    for section in &mut object.sections {
+        section.delete = [".debug_", ".rel.debug_"].iter().any(|start| section.name.starts_with(start.as_bytes()));
+    }
+    object.delete_orphans();
+    // The linker puts the sections' names among the symbols'; what writes here wants them apart.
+    let names = object.sections.add();
+    (names.name, names.sh_type, names.data) = (b".shstrtab"[..].into(), SHT_STRTAB, SectionData::SectionString);
+    let mut stripped = Vec::new();
+    object.write(&mut stripped).context("writing the eBPF object without DWARF")?;
+    fs::write(&path, stripped).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Where an object lies.
+fn built(name: &str) -> Result<PathBuf> {
+    Ok(PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join(name))
 }
