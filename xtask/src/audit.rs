@@ -52,9 +52,9 @@ fn advisories() -> Result<Advisories> {
     Ok(Advisories::Checked)
 }
 
-/// The last line that says something: tools put the cause there.
+/// Why cargo-deny failed.
 fn last_line(complaint: &str) -> &str {
-    complaint.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("cargo-deny did not say why")
+    host::last_line(complaint).unwrap_or("cargo-deny did not say why")
 }
 
 fn ensure_cargo_deny() -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -70,20 +70,29 @@ pub(crate) fn stream(command: &mut Command) -> Result<()> {
 pub(crate) fn stream_to_the_end(command: &mut Command) -> Result<()> {
     let mut child =
         command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
-    let mut last = String::from("it said nothing");
-    let stderr = child.stderr.take().map(BufReader::new);
-    for line in stderr.into_iter().flat_map(BufRead::lines) {
-        let line = line.with_context(|| format!("reading what `{}` says", shown(command)))?;
-        eprintln!("{line}");
-        if !line.trim().is_empty() {
-            last = line;
-        }
-    }
+    let said = echoed(child.stderr.take()).with_context(|| format!("reading what `{}` says", shown(command)))?;
     let status = child.wait().with_context(|| format!("waiting for `{}`", shown(command)))?;
     if !status.success() {
-        bail!("`{}` failed ({status}): {}", shown(command), last.trim());
+        bail!("`{}` failed ({status}): {}", shown(command), last_line(&said).unwrap_or("it said nothing"));
     }
     Ok(())
+}
+
+/// All that comes out of a child's pipe, if there is one, shown on the standard error as it comes.
+pub(crate) fn echoed(pipe: Option<impl Read>) -> io::Result<String> {
+    let mut text = String::new();
+    for line in pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()) {
+        let line = line?;
+        eprintln!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// The last line that says something: tools put the cause there.
+pub(crate) fn last_line(said: &str) -> Option<&str> {
+    said.lines().map(str::trim).rfind(|line| !line.is_empty())
 }
 
 /// Prints lines with the seconds since it was made.

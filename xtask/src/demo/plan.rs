@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 
 const MIB: u64 = 1 << 20;
+/// Limits are whole pages, so that they are seldom round numbers.
+const PAGE: u64 = 4096;
 
 /// A disk alone has to be this much faster than the limit, or the limit would show nothing.
 const FASTER: u64 = 5;
@@ -50,16 +52,15 @@ impl Plan {
             pod_uid: uuid(&mut random),
             container: words.concat(),
             volume: format!("pvc-{}", uuid(&mut random)),
-            // Whole pages, so that the limit is seldom a round number.
-            read_limit: 2 * MIB + random.below(4 * MIB / 4096) * 4096,
-            write_limit: 2 * MIB + random.below(4 * MIB / 4096) * 4096,
+            read_limit: 2 * MIB + random.below(4 * MIB / PAGE) * PAGE,
+            write_limit: 2 * MIB + random.below(4 * MIB / PAGE) * PAGE,
             disk_size: (192 + random.below(129)) * MIB,
         }
     }
 
     /// With limits that can be seen on a disk that alone writes so many bytes per second; none if it is too slow for any.
     pub(super) fn fitting(&self, rate: u64) -> Option<Self> {
-        let most = rate / FASTER / 4096 * 4096;
+        let most = rate / FASTER / PAGE * PAGE;
         let fit = |limit: u64| limit.min(most);
         (most >= LEAST).then(|| Self {
             read_limit: fit(self.read_limit),

@@ -1,6 +1,5 @@
 //! The steps that need no guest: format, lints of both targets, unit and golden tests (tidiness is among them).
 
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -59,14 +58,7 @@ fn ebpf_clippy(features: &[&str]) -> Result<Command> {
 /// Runs the tests with their output shown, and counts.
 fn unit_tests(command: &mut Command) -> Result<Count> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo has no stdout")?;
-    let mut text = String::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("reading what cargo test prints")?;
-        eprintln!("{line}");
-        text.push_str(&line);
-        text.push('\n');
-    }
+    let text = host::echoed(child.stdout.take()).context("reading what cargo test prints")?;
     let status = child.wait().context("waiting for cargo test")?;
     Count::of(&text).checked(status.success(), "cargo test")
 }
