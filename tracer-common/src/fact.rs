@@ -86,7 +86,7 @@ pub mod target {
     pub const SENT: u32 = 1;
     /// It found no room in the ring.
     pub const LOST: u32 = 2;
-    /// Not a record's: its cgroup has too many failures, and the call is only counted ([`super::Throttled`]).
+    /// Not a record's: its cgroup has too many failures, and the call is only counted ([`crate::map::Throttled`]).
     pub const NOT_TOLD: u32 = 3;
 }
 
@@ -151,23 +151,6 @@ pub const CGROUP_PATH_BYTES: usize = 1024;
 /// `FSMOUNT_NAMESPACE` and `OPEN_TREE_NAMESPACE` of `uapi/linux/mount.h`, from 7.0 on, in [`CallEnd::flags`]: the descriptor is
 /// of a new mount namespace.
 pub const MAKES_NAMESPACE: u64 = 2;
-
-/// Failing calls of one cgroup that are told each by itself, a second.
-pub const FAILURES_A_SECOND: u64 = 1000;
-
-/// The key of the map of failing calls that are only counted: those of one kind in one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Throttled {
-    /// The callers' cgroup v2 id.
-    pub cgroup_id: u64,
-    /// Which second, `CLOCK_BOOTTIME`.
-    pub second: u64,
-    /// See [`syscall`].
-    pub syscall: u32,
-    /// Why they failed.
-    pub errno: u32,
-}
 
 /// A field of an optional struct member that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;

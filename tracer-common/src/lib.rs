@@ -8,4 +8,5 @@
 pub mod arch;
 pub mod fact;
 pub mod hook;
+pub mod map;
 pub mod offset;

@@ -7,6 +7,7 @@ use tracer_common::fact::{
     Actor, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GroupEnd, Header, Mount, MountFact,
     NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
 };
+use tracer_common::map;
 use zerocopy::IntoBytes;
 
 const _: () = assert!(size_of::<Header>() == 40);
@@ -110,6 +111,16 @@ fn clones() {
     let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
     let numbers: Vec<u8> = (3..=7u32).chain([0]).flat_map(u32::to_le_bytes).collect();
     assert_eq!(one.as_bytes(), [ids, numbers].concat());
+}
+
+#[test]
+fn what_lies_in_maps() {
+    let kind = map::Throttled { cgroup_id: 1, second: 2, syscall: 3, errno: 4 };
+    let numbers: Vec<u8> = [3u32, 4].into_iter().flat_map(u32::to_le_bytes).collect();
+    let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+    assert_eq!(kind.as_bytes(), [ids.clone(), numbers].concat());
+    assert_eq!(map::Dirty { id: 1, inum: 2 }.as_bytes(), ids);
+    assert_eq!(map::Reading { thread: 1, last: 2 }.as_bytes(), ids);
 }
 
 #[test]

@@ -8,11 +8,12 @@ use aya_ebpf::{
 use tracer_common::{
     fact::{ABSENT, Actor, COMM_BYTES, Header, SectionEnd},
     hook::reason,
+    map::Dirty,
 };
 
 use crate::{
     globals::{NS_ID, NS_INUM, NS_IS_ANON, NS_MOUNTS, NS_NR_MOUNTS, NS_SEQ, NSPROXY_MNT_NS, TASK_NSPROXY},
-    maps::{ALL_DIRTY, Call, DIRTY, DROPS, DirtyKey, LOST, OPEN, SECTION, Section},
+    maps::{ALL_DIRTY, Call, DIRTY, DROPS, LOST, OPEN, SECTION, Section},
     read::{current, member, pointer},
 };
 
@@ -140,7 +141,7 @@ pub(crate) fn lost() {
 #[inline(always)]
 pub(crate) fn dirty(namespace: Option<u64>) {
     let noted = namespace.is_some_and(|namespace| {
-        let key = DirtyKey { id: namespace_id(namespace), inum: u64::from(member::<u32>(namespace, &NS_INUM)) };
+        let key = Dirty { id: namespace_id(namespace), inum: u64::from(member::<u32>(namespace, &NS_INUM)) };
         DIRTY.insert(key, 1, 0).is_ok()
     });
     if !noted {
@@ -178,10 +179,16 @@ pub(crate) fn actor(to: *mut Actor) {
     // SAFETY: the helpers take nothing, or the record's own room.
     unsafe {
         let namespace = own_namespace();
-        (*to).cgroup_id = generated::bpf_get_current_cgroup_id();
+        (*to).cgroup_id = own_cgroup();
         (*to).ns_id = namespace_id(namespace);
         (*to).ns_inum = member(namespace, &NS_INUM);
         (*to).uid = generated::bpf_get_current_uid_gid() as u32;
         generated::bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
     }
+}
+/// The running thread's cgroup, by its id in the v2 hierarchy.
+#[inline(always)]
+pub(crate) fn own_cgroup() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { generated::bpf_get_current_cgroup_id() }
 }

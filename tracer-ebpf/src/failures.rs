@@ -2,17 +2,18 @@
 //! that nobody can drown what others do by failing fast.
 
 use aya_ebpf::{
-    helpers::generated,
     macros::map,
     maps::{LruHashMap, PerCpuHashMap},
 };
-use tracer_common::fact::{FAILURES_A_SECOND, Throttled, target};
+use tracer_common::{fact::target, map::Throttled};
 
-use crate::emit::{lost, now};
+use crate::emit::{lost, now, own_cgroup};
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Failing calls of one cgroup that are told each by itself, a second.
+const TOLD_A_SECOND: u64 = 1000;
 /// How much a failure fills of its cgroup's bucket, which is full after a second's worth of them.
-const DROP_NS: u64 = SECOND_NS / FAILURES_A_SECOND;
+const DROP_NS: u64 = SECOND_NS / TOLD_A_SECOND;
 /// Cgroups whose failures are looked at. The oldest goes when it is full, and has an empty bucket then.
 const CGROUPS: u32 = 4096;
 /// Kinds of failures that are counted apart, until the agent takes them a second or two later.
@@ -31,7 +32,7 @@ static THROTTLED: PerCpuHashMap<Throttled, u64> = PerCpuHashMap::with_max_entrie
 pub(crate) fn has_room() -> bool {
     let now = now();
     // SAFETY: a map value; who reads it while another one writes it decides for one failure as if it had come before.
-    level(own_cgroup()).is_none_or(|level| unsafe { *level } < now + SECOND_NS)
+    FAILURES.get_ptr_mut(own_cgroup()).is_none_or(|level| unsafe { *level } < now + SECOND_NS)
 }
 
 /// Counts a call that failed and changed nothing instead of telling it, if its cgroup has too many of them; whether it did. What its
@@ -52,7 +53,7 @@ pub(crate) extern "C" fn only_counted(found: u32, syscall: u32, errno: u32) -> u
 #[inline(always)]
 fn take_room() -> bool {
     let (cgroup, now) = (own_cgroup(), now());
-    let Some(level) = level(cgroup) else {
+    let Some(level) = FAILURES.get_ptr_mut(cgroup) else {
         let _ = FAILURES.insert(cgroup, now + DROP_NS, 0);
         return true;
     };
@@ -78,15 +79,4 @@ fn count(syscall: u32, errno: u32) {
     } else if THROTTLED.insert(kind, 1, 0).is_err() {
         lost();
     }
-}
-
-#[inline(always)]
-fn level(cgroup: u64) -> Option<*mut u64> {
-    FAILURES.get_ptr_mut(cgroup)
-}
-
-#[inline(always)]
-fn own_cgroup() -> u64 {
-    // SAFETY: the helper takes nothing.
-    unsafe { generated::bpf_get_current_cgroup_id() }
 }

@@ -8,6 +8,7 @@ use aya_ebpf::{
 use tracer_common::{
     fact::{CGROUP_PATH_BYTES, SOURCE_BYTES, TARGET_BYTES, target},
     hook,
+    map::{Dirty, Reading},
 };
 
 /// Default size of a ring in bytes; the agent may set another before loading. 8 MiB hold some 30,000 records.
@@ -94,16 +95,6 @@ pub(crate) struct SavedKey {
     pub(crate) thread: u64,
     /// The hook of the return probe.
     pub(crate) hook: u64,
-}
-
-/// A namespace whose facts were lost. All zero stands for detached trees, up to 6.17.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct DirtyKey {
-    /// Its 64-bit id.
-    pub(crate) id: u64,
-    /// Its inode number.
-    pub(crate) inum: u64,
 }
 
 /// The mask that shows the verifier that a write position lies within the scratch slot. 16 KiB take the fixed part, two
@@ -199,7 +190,7 @@ pub(crate) static COVERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(hook
 
 /// Namespaces whose facts were lost, and how many of them; the agent takes them out.
 #[map]
-pub(crate) static DIRTY: HashMap<DirtyKey, u64> = HashMap::with_max_entries(DIRTY_NAMESPACES, 0);
+pub(crate) static DIRTY: HashMap<Dirty, u64> = HashMap::with_max_entries(DIRTY_NAMESPACES, 0);
 
 /// Not 0 when facts were lost of a namespace that nobody knows, or that found no room in [`DIRTY`]; the agent clears it.
 #[map]
@@ -220,16 +211,6 @@ pub(crate) static OPEN: LruHashMap<u64, Call> = LruHashMap::with_max_entries(OPE
 /// Arguments for return probes.
 #[map]
 pub(crate) static SAVED: LruHashMap<SavedKey, [u64; 4]> = LruHashMap::with_max_entries(OPEN_CALLS, 0);
-
-/// Which thread reads a mount table, and how far it has come.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Reading {
-    /// `tgid << 32 | tid`, 0 when none does; the agent writes it.
-    pub(crate) thread: u64,
-    /// The last mount that was told: `struct mount *`.
-    pub(crate) last: u64,
-}
 
 /// The reading that is going on.
 #[map]

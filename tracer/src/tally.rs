@@ -27,8 +27,7 @@ impl Outcome {
     }
 
     fn of(operation: &Operation) -> Self {
-        let failed = operation.call.as_ref().is_some_and(|call| call.errno != 0);
-        if failed { Self::Failed } else { Self::Ok }
+        if operation.failed() { Self::Failed } else { Self::Ok }
     }
 }
 

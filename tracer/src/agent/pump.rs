@@ -50,9 +50,8 @@ const BURST: usize = 8;
 /// sections wrote would lie there until something else happens.
 const LOOK: Duration = Duration::from_secs(1);
 
-const SECOND_NS: u64 = 1_000_000_000;
-/// Seconds that are over and left alone: a program that has read the clock may still be about to count.
-const YOUNG_SECONDS: u64 = 1;
+/// How long a second that is over is left alone: a program that has read the clock may still be about to count.
+const YOUNG_NS: u64 = 1_000_000_000;
 
 /// Carries out an effect; what it answers.
 pub(super) trait Act: FnMut(Effect) -> Result<(Flow, Option<Input<'static>>), AgentError> {}
@@ -202,7 +201,7 @@ impl<A: Act> Pump<'_, A> {
             if idle && self.probes.has_noted()? {
                 self.losses_at = Some(Instant::now());
             }
-            if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_losses()? == Flow::End {
+            if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_noted()? == Flow::End {
                 return Ok(self.engine.counts());
             }
             if let Some(policy) = policy
@@ -273,6 +272,14 @@ impl<A: Act> Pump<'_, A> {
         Ok(Flow::On)
     }
 
+    /// Says what the programs only noted.
+    fn say_noted(&mut self) -> Result<Flow, AgentError> {
+        if self.say_losses()? == Flow::End {
+            return Ok(Flow::End);
+        }
+        self.say_throttled(boot_ns().saturating_sub(YOUNG_NS))
+    }
+
     /// Says what was lost. A program counts a loss and then notes whose it was: what is noted late is told too.
     fn say_losses(&mut self) -> Result<Flow, AgentError> {
         self.losses_at = None;
@@ -280,23 +287,19 @@ impl<A: Act> Pump<'_, A> {
         let dirty = self.probes.take_dirty()?;
         let gap = losses.gap_since(&self.said, dirty.clone());
         self.said = losses;
-        let flow = match gap {
+        match gap {
             Some(gap) => {
                 note(loss(&gap));
                 self.step(Input::Loss(gap))
             }
             None if dirty.as_ref().is_none_or(|some| !some.is_empty()) => self.step(Input::Dirty(dirty)),
             None => Ok(Flow::On),
-        }?;
-        match flow {
-            Flow::On => self.say_throttled((boot_ns() / SECOND_NS).saturating_sub(YOUNG_SECONDS)),
-            Flow::End => Ok(Flow::End),
         }
     }
 
-    /// Says which failing calls of the seconds before this one were only counted.
-    fn say_throttled(&mut self, second: u64) -> Result<Flow, AgentError> {
-        let throttled = self.probes.take_throttled(second)?;
+    /// Says which failing calls were only counted, those of the seconds that were over by then.
+    fn say_throttled(&mut self, until_ns: u64) -> Result<Flow, AgentError> {
+        let throttled = self.probes.take_throttled(until_ns)?;
         if throttled.is_empty() { Ok(Flow::On) } else { self.step(Input::Throttled(throttled)) }
     }
 

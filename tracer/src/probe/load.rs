@@ -342,9 +342,9 @@ impl Probes {
         Ok(losses::is_dirty(&self.ebpf)? || throttled::any(&self.ebpf)?)
     }
 
-    /// Takes out the failing calls that were only counted, those of all seconds before this one (`CLOCK_BOOTTIME`).
-    pub fn take_throttled(&mut self, second: u64) -> Result<Vec<Throttled>, ProbeError> {
-        throttled::take(&mut self.ebpf, second)
+    /// Takes out the failing calls that were only counted, those of the seconds that were over by then (`CLOCK_BOOTTIME` in nanoseconds).
+    pub fn take_throttled(&mut self, until_ns: u64) -> Result<Vec<Throttled>, ProbeError> {
+        throttled::take(&mut self.ebpf, until_ns)
     }
 
     /// Takes the namespaces out that lost facts were about; `None` when it may be any.

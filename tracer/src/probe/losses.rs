@@ -11,7 +11,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapError, PerCpuArray, PerCpuValues},
 };
-use tracer_common::hook::reason;
+use tracer_common::{hook::reason, map};
 
 use super::{
     hooks::{HOOKS, Hook},
@@ -25,15 +25,12 @@ pub const REASONS: [&str; reason::COUNT as usize] = ["ring_full", "ring_busy", "
 /// The counts of calls that a second program saw for the first one, by hook.
 const COVERED: &str = "COVERED";
 
-/// The key of the map of namespaces that lost facts; all zero stands for detached trees, up to 6.17.
+/// The key of the map of namespaces that lost facts.
 #[derive(Clone, Copy)]
-#[repr(C)]
-struct DirtyKey {
-    id: u64,
-    inum: u64,
-}
+#[repr(transparent)]
+struct DirtyKey(map::Dirty);
 
-// SAFETY: two integers, without padding.
+// SAFETY: no padding, by `tracer_common::map`.
 unsafe impl Pod for DirtyKey {}
 
 /// Counted since the programs were attached.
@@ -120,7 +117,7 @@ pub(super) fn take_dirty(ebpf: &mut Ebpf) -> Result<Option<Vec<Namespace>>, Prob
         let _ = dirty.remove(key);
     }
     #[expect(clippy::cast_possible_truncation, reason = "inode numbers of namespaces have 32 bits")]
-    let namespaces = keys.iter().map(|key| Namespace { inum: key.inum as u32, id: key.id });
+    let namespaces = keys.iter().map(|DirtyKey(key)| Namespace { inum: key.inum as u32, id: key.id });
     // Detached trees are in none.
     Ok((!all).then(|| namespaces.filter(|namespace| namespace.inum != 0).collect()))
 }

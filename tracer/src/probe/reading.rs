@@ -4,21 +4,19 @@ use aya::{
     Pod,
     maps::{Array, MapData},
 };
+use tracer_common::map;
 
 use super::load::ProbeError;
 
 /// Tells the programs which thread reads a mount table.
 pub struct Reading(Array<MapData, ReadingValue>);
 
-/// The thread as the kernel has it, and the last mount that was told.
+/// The value of the map.
 #[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct ReadingValue {
-    thread: u64,
-    last: u64,
-}
+#[repr(transparent)]
+pub(super) struct ReadingValue(map::Reading);
 
-// SAFETY: two integers, without padding.
+// SAFETY: no padding, by `tracer_common::map`.
 unsafe impl Pod for ReadingValue {}
 
 impl Reading {
@@ -28,7 +26,7 @@ impl Reading {
 
     /// From here on, what this thread lists of `/proc/PID/mounts` is told; nothing is with `None`.
     pub fn set(&mut self, thread: Option<u64>) -> Result<(), ProbeError> {
-        let value = ReadingValue { thread: thread.unwrap_or(0), last: 0 };
+        let value = ReadingValue(map::Reading { thread: thread.unwrap_or(0), last: 0 });
         self.0.set(0, value, 0).map_err(|source| ProbeError::Map { name: "READING", source })
     }
 }

@@ -38,7 +38,6 @@ pub(crate) fn trials() -> Vec<Trial> {
 type Kinds = BTreeMap<(String, i64), u64>;
 
 /// What was shown of a process that failed many times.
-#[derive(Default)]
 struct Seen {
     /// What was shown by itself.
     told: Kinds,
@@ -54,9 +53,9 @@ fn who_fails_fast_is_counted() -> Result<()> {
     let mut trace = Program::trace(&[])?;
     // The twin: the same calls, but few of them.
     both(&mut flooder, &target, TRICKLE)?;
-    let seen = seen(&flooder, &cgroup, &trace.drain()?)?;
-    expect_all(&seen, TRICKLE)?;
-    ensure!(seen.counted.is_empty(), "of so few none is only counted: {:?}", seen.counted);
+    let few = shown_of(&flooder, &cgroup, &trace.drain()?)?;
+    expect_all(&few, TRICKLE)?;
+    ensure!(few.counted.is_empty(), "of so few none is only counted: {:?}", few.counted);
 
     let start = Instant::now();
     let quiet = both(&mut flooder, &target, FLOOD)?;
@@ -66,7 +65,7 @@ fn who_fails_fast_is_counted() -> Result<()> {
     let finished = trace.terminate()?;
     let late = finished.lines.iter().map(|line| Ok(Operation(serde_json::from_str::<Value>(line)?)));
     operations.extend(late.collect::<Result<Vec<_>>>()?);
-    let seen = self::seen(&flooder, &cgroup, &operations)?;
+    let seen = shown_of(&flooder, &cgroup, &operations)?;
     let (told, counted) = (total(&seen.told), total(&seen.counted));
     eprintln!("{FLOOD} failing calls in {elapsed:?}: {told} told, {counted} counted");
     expect_all(&seen, FLOOD)?;
@@ -95,7 +94,7 @@ fn expect_all(seen: &Seen, calls: u64) -> Result<()> {
 }
 
 /// What these operations say of the process, which is alone in its cgroup. Nobody else fails that often.
-fn seen(flooder: &Actor, cgroup: &Cgroup, operations: &[Operation]) -> Result<Seen> {
+fn shown_of(flooder: &Actor, cgroup: &Cgroup, operations: &[Operation]) -> Result<Seen> {
     let id = fs::metadata(&cgroup.0).context("the cgroup's number")?.ino().to_string();
     let throttled = operations.iter().filter(|one| one.op() == "throttled");
     let (own, others): (Vec<_>, Vec<_>) = throttled.partition(|one| *one.at("/throttled/cgroup_id") == *id);
