@@ -19,9 +19,12 @@ pub mod kind {
     pub const MOVE: u16 = 15;
     /// A mount's propagation was set ([`super::MountFact`]).
     pub const CHANGE: u16 = 16;
-    /// How a mount stands, which a change elsewhere may have changed ([`super::MountFact`], without path and root): nobody
-    /// changed it itself.
+    /// Only in [`super::Bare::what`]: how mounts stand, which a change elsewhere may have changed; nobody changed them themselves.
     pub const STATE: u16 = 17;
+    /// Mounts of one namespace of which the same is to be said, by numbers alone ([`super::Bare`]).
+    pub const BARE: u16 = 18;
+    /// Mounts that leave one namespace, by numbers alone ([`super::Bare`]).
+    pub const GONE: u16 = 19;
     /// A mount leaves its namespace ([`super::MountFact`]).
     pub const DETACH: u16 = 20;
     /// A mount is in a table that the agent reads just now ([`super::MountFact`]).
@@ -241,7 +244,7 @@ pub struct Mount {
     pub fstype: [u8; FSTYPE_BYTES],
 }
 
-/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::STATE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: a mount
+/// [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::DETACH`]: a mount in a section. [`kind::TARGET`]: a mount
 /// that the thread's open call is about; its path is the caller's, resolved. Only what sets attributes has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -311,6 +314,84 @@ pub struct Clones {
     pub mounts: u32,
     /// Clones in the tail.
     pub count: u32,
+}
+
+/// Mounts of one section that are told each with its names; what is behind them is told by numbers alone. More than any
+/// operation lists.
+pub const NAMED_MOUNTS: u64 = 1024;
+/// Mounts that one record by numbers alone holds at most.
+pub const MAX_BARE: usize = 64;
+
+/// [`kind::BARE`]. Tail: as many [`BareMount`] as `count` says. [`kind::GONE`]. Tail: as many [`GoneMount`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Bare {
+    /// What every record begins with.
+    pub header: Header,
+    /// The 64-bit id of the namespace that they are in.
+    pub ns_id: u64,
+    /// Its inode number; 0 when they are in none.
+    pub ns_inum: u32,
+    /// Mounts in it, before the first one's change.
+    pub ns_mounts: u32,
+    /// What is said of them: [`kind::ATTACH`], [`kind::MOVE`], [`kind::CHANGE`], [`kind::STATE`] or [`kind::DETACH`].
+    pub what: u32,
+    /// 1 where identities are `mnt_id_unique`, 0 before 6.8.
+    pub unique: u32,
+    /// Mounts in the tail.
+    pub count: u32,
+    /// Zero; keeps what follows at a multiple of eight bytes.
+    pub reserved: u32,
+}
+
+/// A mount, without names: as in [`Mount`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BareMount {
+    /// The mount's identity.
+    pub identity: u64,
+    /// That of the mount that it stands on; a root's is its own.
+    pub parent: u64,
+    /// That of the dentry that it stands on.
+    pub mountpoint: u64,
+    /// That of the dentry that it shows.
+    pub root_dentry: u64,
+    /// That of its superblock.
+    pub superblock: u64,
+    /// `mnt_id`.
+    pub id: u32,
+    /// The parent's `mnt_id`.
+    pub parent_id: u32,
+    /// `super_block.s_dev`: major << 20 | minor.
+    pub dev: u32,
+    /// `vfsmount.mnt_flags`.
+    pub flags: u32,
+    /// `mnt_t_flags`; [`ABSENT`] before 6.17.
+    pub t_flags: u32,
+    /// `mnt_group_id`: the peer group, 0 when not shared.
+    pub group: u32,
+    /// The master's peer group, 0 when not a slave.
+    pub master: u32,
+    /// Zero; keeps the entry a multiple of eight bytes.
+    pub reserved: u32,
+}
+
+/// A mount that leaves its namespace, without names: as in [`Mount`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GoneMount {
+    /// The mount's identity.
+    pub identity: u64,
+    /// That of the next mount in its peer group: its own when there is no other.
+    pub next_peer: u64,
+    /// `mnt_id`.
+    pub id: u32,
+    /// The parent's `mnt_id`.
+    pub parent_id: u32,
+    /// `mnt_group_id`: the peer group, 0 when not shared.
+    pub group: u32,
+    /// The master's peer group, 0 when not a slave.
+    pub master: u32,
 }
 
 /// [`kind::GROUP_END`]

@@ -4,8 +4,8 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    Actor, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GroupEnd, Header, Mount, MountFact,
-    NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
+    self, Actor, Bare, BareMount, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GoneMount, GroupEnd,
+    Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
 };
 use tracer_common::map;
 use zerocopy::IntoBytes;
@@ -111,6 +111,43 @@ fn clones() {
     let ids: Vec<u8> = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
     let numbers: Vec<u8> = (3..=7u32).chain([0]).flat_map(u32::to_le_bytes).collect();
     assert_eq!(one.as_bytes(), [ids, numbers].concat());
+}
+
+#[test]
+fn mounts_by_numbers_alone() {
+    let batch = Bare {
+        header: header(kind::BARE),
+        ns_id: 1,
+        ns_inum: 2,
+        ns_mounts: 3,
+        what: 4,
+        unique: 5,
+        count: 6,
+        reserved: 0,
+    };
+    let numbers = |all: &[u32]| -> Vec<u8> { all.iter().copied().flat_map(u32::to_le_bytes).collect() };
+    let ids = |all: &[u64]| -> Vec<u8> { all.iter().copied().flat_map(u64::to_le_bytes).collect() };
+    assert_eq!(batch.as_bytes(), [header_bytes(18), ids(&[1]), numbers(&[2, 3, 4, 5, 6, 0])].concat());
+    let there = BareMount {
+        identity: 1,
+        parent: 2,
+        mountpoint: 3,
+        root_dentry: 4,
+        superblock: 5,
+        id: 6,
+        parent_id: 7,
+        dev: 8,
+        flags: 9,
+        t_flags: 10,
+        group: 11,
+        master: 12,
+        reserved: 0,
+    };
+    let expected = [ids(&[1, 2, 3, 4, 5]), numbers(&[6, 7, 8, 9, 10, 11, 12, 0])].concat();
+    assert_eq!(there.as_bytes(), expected);
+    let gone = GoneMount { identity: 1, next_peer: 2, id: 3, parent_id: 4, group: 5, master: 6 };
+    assert_eq!(gone.as_bytes(), [ids(&[1, 2]), numbers(&[3, 4, 5, 6])].concat());
+    assert_eq!((kind::GONE, fact::NAMED_MOUNTS, fact::MAX_BARE), (19, 1024, 64));
 }
 
 #[test]

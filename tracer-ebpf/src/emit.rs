@@ -90,19 +90,33 @@ pub(crate) unsafe fn send(
     wake: Wake,
 ) -> bool {
     // SAFETY: the caller's promise.
-    let record = unsafe {
-        (*record).bytes = bytes as u32;
-        core::slice::from_raw_parts(record.cast::<u8>(), bytes)
-    };
+    unsafe { (*record).bytes = bytes as u32 };
+    // SAFETY: as above.
+    room(ring, hook, bytes, reserve, wake).is_some_and(|flags| unsafe { output(ring, hook, record, bytes, flags) })
+}
+
+/// With which flags a record of so many bytes is to be written; `None`, and counted as dropped, when there is no room for it.
+#[inline(always)]
+pub(crate) fn room(ring: &RingBuf, hook: u32, bytes: usize, reserve: u64, wake: Wake) -> Option<u32> {
     let size = ring.query(BPF_RB_RING_SIZE.into());
     let used = ring.query(BPF_RB_AVAIL_DATA.into());
     if size < used + bytes as u64 + RING_OVERHEAD + reserve {
         dropped(hook, reason::RING_FULL);
-        return false;
+        return None;
     }
     // A section may write more than the ring holds, and the record that would wake the agent may find no room: so the
     // agent is woken long before the ring is full.
-    let flags = if wake == Wake::Yes || used > size / 4 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    Some(if wake == Wake::Yes || used > size / 4 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// Writes a record for which there is room.
+///
+/// # Safety
+/// As for [`send`].
+#[inline(always)]
+pub(crate) unsafe fn output(ring: &RingBuf, hook: u32, record: *const Header, bytes: usize, flags: u32) -> bool {
+    // SAFETY: the caller's promise.
+    let record = unsafe { core::slice::from_raw_parts(record.cast::<u8>(), bytes) };
     let sent = ring.output::<[u8]>(record, u64::from(flags)).is_ok();
     if !sent {
         dropped(hook, reason::RING_BUSY);
@@ -173,6 +187,13 @@ pub(crate) fn own_namespace() -> u64 {
     pointer(pointer(current(), &TASK_NSPROXY), &NSPROXY_MNT_NS)
 }
 
+/// The running thread's cgroup, by its id in the v2 hierarchy.
+#[inline(always)]
+pub(crate) fn own_cgroup() -> u64 {
+    // SAFETY: the helper takes nothing.
+    unsafe { generated::bpf_get_current_cgroup_id() }
+}
+
 /// Who acts, field by field into a record.
 #[inline(always)]
 pub(crate) fn actor(to: *mut Actor) {
@@ -185,10 +206,4 @@ pub(crate) fn actor(to: *mut Actor) {
         (*to).uid = generated::bpf_get_current_uid_gid() as u32;
         generated::bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
     }
-}
-/// The running thread's cgroup, by its id in the v2 hierarchy.
-#[inline(always)]
-pub(crate) fn own_cgroup() -> u64 {
-    // SAFETY: the helper takes nothing.
-    unsafe { generated::bpf_get_current_cgroup_id() }
 }

@@ -16,6 +16,7 @@
               the context over by value"
 )]
 
+mod bare;
 mod calls;
 mod cgroups;
 mod clones;

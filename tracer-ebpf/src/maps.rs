@@ -11,7 +11,7 @@ use tracer_common::{
     map::{Dirty, Reading},
 };
 
-/// Default size of a ring in bytes; the agent may set another before loading. 8 MiB hold some 30,000 records.
+/// Size of a ring in bytes; the agent sets another before loading.
 const RING_BYTES: u32 = 8 << 20;
 /// Calls that may be open at once, one a thread.
 const OPEN_CALLS: u32 = 8192;
@@ -85,6 +85,8 @@ pub(crate) struct Section {
     pub(crate) entering: u64,
     /// How trees went since, see `fact::how`.
     pub(crate) how: u64,
+    /// Mounts told since, each by a fact of its own.
+    pub(crate) named: u64,
 }
 
 /// Whose arguments were saved.

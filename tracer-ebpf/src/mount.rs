@@ -48,7 +48,7 @@ pub(crate) fn own_root() -> u64 {
 
 /// What stands for a kernel object: bijective, so that equal ones are the same object, and 0 for none.
 #[inline(always)]
-fn identity_of(address: u64) -> u64 {
+pub(crate) fn identity_of(address: u64) -> u64 {
     address.wrapping_mul(IDENTITY.load())
 }
 

@@ -7,6 +7,7 @@ use tracer_common::{
 };
 
 use crate::{
+    bare,
     context::{Entry, Exit},
     emit::{Wake, call_start, dirty, fact_reserve, header, section_number, send},
     globals::{MOUNT_GROUP, MOUNT_NS, MOUNT_SLAVES},
@@ -42,6 +43,7 @@ pub(crate) fn group_ends(context: &impl Entry) {
     if to == SHARED || group == 0 || next_peer(subject) != subject || !has_slaves {
         return;
     }
+    bare::flush();
     let mut fact = GroupEnd {
         header: header(kind::GROUP_END, hook::GROUP_END, call_start(), section_number()),
         group,

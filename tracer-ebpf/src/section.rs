@@ -6,7 +6,7 @@ use tracer_common::{
 };
 
 use crate::{
-    clones,
+    bare, clones,
     emit::{Wake, actor, call, call_start, dirty, header, lost, section, section_number, send},
     globals::{MAKE_VISIBLE_ARGUMENTS, MOUNT_GROUP, MOUNT_MASTER},
     maps::{SCRATCH, TABLES, slot},
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) fn ends() {
     let (Some(slot), Some(open)) = (SCRATCH.get_ptr_mut(slot::TABLES), section()) else { return };
     changed_by_call();
+    bare::flush();
     // SAFETY: a map value; who is here holds the namespace semaphore.
     let changes = unsafe { (*open).facts + (*open).lost };
     clones::tree_is_made();
@@ -62,6 +63,7 @@ pub(crate) fn ends() {
         (*open).facts = 0;
         (*open).lost = 0;
         (*open).entering = 0;
+        (*open).named = 0;
     }
 }
 

@@ -8,6 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
+    bare,
     context::{Entry, Exit},
     emit::{
         Wake, call, call_start, dirty, dropped, fact_reserve, header, is_anonymous, mounts_in, namespace_id,
@@ -260,6 +261,7 @@ pub(crate) fn tree_goes(context: &impl Entry) {
 
 #[inline(always)]
 fn namespace_ends(namespace: u64) {
+    bare::flush();
     let mut fact = NamespaceFact {
         header: header(kind::NAMESPACE_END, hook::TREE_GOES, call_start(), section_number()),
         id: namespace_id(namespace),
@@ -279,20 +281,25 @@ fn namespace_ends(namespace: u64) {
     }
 }
 
-/// Sends a [`MountFact`] of the open section and counts it there; what stands behind the mount in its `mnt_list`.
-/// `namespace` 0 is the one that the mount itself knows.
+/// Sends a [`MountFact`] of the open section and counts it there, or tells the mount by numbers alone where that is enough or many have been told;
+/// what stands behind the mount in its `mnt_list`. `namespace` 0 is the one that the mount itself knows.
 ///
 /// A global function, so that a list of mounts costs the verifier one look and not one for each mount.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn mount_fact(hook_and_kind: u32, subject: u64, namespace: u64) -> u64 {
     let (hook, kind) = (hook_and_kind >> 16, hook_and_kind as u16);
-    let Some(slot) = SCRATCH.get_ptr_mut(slot::TABLES) else { return 0 };
     let namespace = if namespace == 0 { pointer(subject, &MOUNT_NS) } else { namespace };
+    if kind == kind::STATE || bare::is_due() {
+        bare::add(hook, kind, subject, namespace);
+        return pointer(subject, &MOUNT_LIST);
+    }
+    bare::flush();
+    let Some(slot) = SCRATCH.get_ptr_mut(slot::TABLES) else { return 0 };
     // SAFETY: the slot is longer than the fixed part; who is here holds the namespace semaphore.
     unsafe { (*slot.cast::<MountFact>()).header = header(kind, hook, call_start(), section_number()) };
-    let walk_from = if kind == kind::STATE { None } else { stands_at(subject, namespace) };
-    let bytes = fill(slot::TABLES, slot, &Place { mount: subject, namespace, walk_from }) & SCRATCH_MASK;
+    let place = Place { mount: subject, namespace, walk_from: stands_at(subject, namespace) };
+    let bytes = fill(slot::TABLES, slot, &place) & SCRATCH_MASK;
     // SAFETY: the slot is longer than the mask.
     let sent = unsafe { send(&TABLES, hook, slot.cast(), bytes, fact_reserve(), Wake::No) };
     count(sent);

@@ -3,7 +3,9 @@
 //! Calls end in another order than tables change, so a call's sections wait for its end, which carries the errno. A
 //! section of no call (an automount, an expiry) is an operation by itself.
 
-use std::collections::{HashMap, HashSet};
+mod effects;
+
+use std::collections::HashMap;
 
 use tracer_common::fact::MAKES_NAMESPACE;
 
@@ -183,8 +185,12 @@ impl Assemble {
             _ => None,
         });
         if let Some(change) = ended {
-            let operation =
-                Operation { namespace: Some(change), effects: None, ..shown(sections, Op::NamespaceDestroyed, None) };
+            let operation = Operation {
+                namespace: Some(change),
+                effects: None,
+                unlisted: 0,
+                ..shown(sections, Op::NamespaceDestroyed, None)
+            };
             return Assembled::Operation(Box::new(operation));
         }
         self.forget_detached(sections);
@@ -226,7 +232,8 @@ impl Assemble {
             Op::NamespaceCreated => false,
             _ => true,
         };
-        Operation { effects: shown.effects.filter(|_| traced), cause: Some(Cause::Syscall), ..shown }
+        let unlisted = if traced { shown.unlisted } else { 0 };
+        Operation { effects: shown.effects.filter(|_| traced), unlisted, cause: Some(Cause::Syscall), ..shown }
     }
 
     /// mount(2) does the first that applies: `path_mount` of `fs/namespace.c`.
@@ -290,7 +297,11 @@ fn facts(sections: &[Section]) -> impl Iterator<Item = &SectionFact> {
 }
 
 fn has(sections: &[Section], wanted: Role) -> bool {
-    facts(sections).any(|fact| matches!(fact, SectionFact::Mount(role, _) if *role == wanted))
+    facts(sections).any(|fact| match fact {
+        SectionFact::Mount(role, _) => *role == wanted,
+        SectionFact::Bare(bare) => bare.mounts.role() == Some(wanted),
+        _ => false,
+    })
 }
 
 fn is_automount(fact: &SectionFact) -> bool {
@@ -302,86 +313,10 @@ fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
     Operation {
         actor: sections.iter().find_map(|section| section.actor.clone()),
         cause: sections.iter().find_map(|section| section.cause),
-        effects: Some(effects(sections, unmounted)),
+        effects: Some(effects::of(sections, unmounted)),
+        unlisted: effects::unlisted(sections),
         complete: sections.iter().all(|section| section.complete),
         ..Operation::bare(op, sections.last().map_or(0, |last| last.end_ns))
-    }
-}
-
-/// The effects of sections: direct ones first, and of these the mount that was asked for.
-fn effects(sections: &[Section], unmounted: Option<u32>) -> Vec<Effect> {
-    let mut effects: Vec<Effect> = sections.iter().flat_map(section_effects).collect();
-    if let Some(root) = unmounted {
-        mark_detached(&mut effects, root);
-    }
-    // An unmount's list begins with the leaves on some kernels and with the root on others.
-    effects.sort_by_key(|effect| (effect.propagated == Some(true), unmounted != Some(effect.mount.id)));
-    effects
-}
-
-/// What entered a namespace is propagated when it is a copy, or stands below one that entered with it: the root of a
-/// tree comes before its branches.
-fn section_effects(section: &Section) -> Vec<Effect> {
-    let mut copies: HashSet<MountKey> = section
-        .facts
-        .iter()
-        .filter_map(|fact| match fact {
-            SectionFact::Copy(key) => Some(*key),
-            _ => None,
-        })
-        .collect();
-    if let Some(asked_for) = asked_for(section) {
-        copies.remove(&asked_for);
-    }
-    let alone = matches!(section.cause, Some(Cause::Rmdir | Cause::LastClose));
-    let mut entered: HashMap<u32, bool> = HashMap::new();
-    let mut effects = Vec::new();
-    for fact in &section.facts {
-        let SectionFact::Mount(role, mount) = fact else { continue };
-        let (kind, propagated) = match role {
-            Role::Attach => {
-                let below = entered.get(&mount.parent_id).copied().unwrap_or(false);
-                let propagated = below || copies.contains(&mount.key());
-                entered.insert(mount.id, propagated);
-                (EffectKind::Attach, Some(propagated))
-            }
-            Role::Move => (EffectKind::Move, Some(false)),
-            Role::Change => (EffectKind::Change, Some(false)),
-            // What goes with its place or its last descriptor goes by itself, wherever else it is too.
-            Role::Detach => (EffectKind::Detach, alone.then_some(false)),
-        };
-        effects.push(Effect { kind, propagated, section: Some(section.number), mount: (**mount).clone() });
-    }
-    effects
-}
-
-/// The root of the tree that was asked for enters first, unless one that is there already is moved; what stands on one that enters only
-/// gives way. Where the kernel's compiler puts no copy of `mnt_set_mountpoint` into its callers (arm64), that root is told like the
-/// copies that propagation made.
-fn asked_for(section: &Section) -> Option<MountKey> {
-    let with = |wanted: Role| {
-        section.facts.iter().filter_map(move |fact| match fact {
-            SectionFact::Mount(role, mount) if *role == wanted => Some(mount),
-            _ => None,
-        })
-    };
-    let gives_way = |moved: &Mount| with(Role::Attach).any(|entered| entered.id == moved.parent_id);
-    let moves = with(Role::Move).any(|moved| !gives_way(moved));
-    with(Role::Attach).next().filter(|_| !moves).map(|mount| mount.key())
-}
-
-/// Of the mounts that an unmount took along, those of the tree that was asked for are direct, the others propagated.
-fn mark_detached(effects: &mut [Effect], root: u32) {
-    let parents: HashMap<u32, u32> = effects.iter().map(|effect| (effect.mount.id, effect.mount.parent_id)).collect();
-    for effect in effects.iter_mut().filter(|effect| effect.kind == EffectKind::Detach) {
-        let mut id = effect.mount.id;
-        // No tree is deeper than the number of its mounts.
-        let direct = (0..=parents.len()).any(|_| {
-            let found = id == root;
-            id = parents.get(&id).copied().unwrap_or(id);
-            found
-        });
-        effect.propagated = Some(!direct);
     }
 }
 

@@ -1,17 +1,19 @@
 //! PURE: bytes of a ring record -> Fact, or a named reason why not. Any bytes give one of the two.
 
+mod batch;
+
 use thiserror::Error;
 use tracer_common::fact::{
-    self, Cgroup, CopyFact, GroupEnd, Header, MAX_CLONES, MountFact, NamespaceFact, SectionEnd, Walk, how, kind,
-    syscall, target, walk,
+    self, Cgroup, CopyFact, GroupEnd, Header, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target,
+    walk,
 };
 use zerocopy::FromBytes;
 
 use crate::{
     device::Dev,
     operation::{
-        Actor, Asked, CallEnd, CallId, Cause, Claimed, ClonedMount, Clones, Found, Mount, MountKey, Namespace,
-        NamespaceChange, Objects, PathGap, Role, SectionFact, Superblock, Syscall, Walked,
+        Actor, Asked, CallEnd, CallId, Cause, Claimed, Found, Mount, MountKey, Namespace, NamespaceChange, Objects,
+        PathGap, Role, SectionFact, Superblock, Syscall, Walked,
     },
 };
 
@@ -110,10 +112,9 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
         return Err(DecodeError::Short);
     }
     match header.kind {
-        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::STATE | kind::DETACH | kind::SEED | kind::TARGET => {
-            mount_fact(record)
-        }
-        kind::CLONES => clones(record),
+        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::SEED | kind::TARGET => mount_fact(record),
+        kind::CLONES => batch::clones(record),
+        kind::BARE | kind::GONE => batch::bare(record),
         kind::GROUP_END => {
             let (end, _) = fixed::<GroupEnd>(record)?;
             let fact = SectionFact::GroupEnd { group: end.group, heir: some(end.heir) };
@@ -168,42 +169,12 @@ fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
         kind::SEED => {
             return Ok(Fact::Seed { boot_ns: fact.header.boot_ns, mount });
         }
-        kind::STATE => return Ok(Fact::Section(tag(&fact.header), SectionFact::State(mount))),
         kind::ATTACH => Role::Attach,
         kind::MOVE => Role::Move,
         kind::CHANGE => Role::Change,
         _ => Role::Detach,
     };
     Ok(Fact::Section(tag(&fact.header), SectionFact::Mount(role, mount)))
-}
-
-fn clones(record: &[u8]) -> Result<Fact, DecodeError> {
-    let (batch, tail) = fixed::<fact::Clones>(record)?;
-    let count = batch.count as usize;
-    if count > MAX_CLONES {
-        return Err(DecodeError::Tail);
-    }
-    let mut tail = Tail(tail);
-    let one = |tail: &mut Tail<'_>| {
-        let (one, _) = fixed::<fact::ClonedMount>(tail.take(size_of::<fact::ClonedMount>())?)?;
-        Ok(ClonedMount {
-            identity: one.identity,
-            original: one.original,
-            id: one.id,
-            flags: one.flags,
-            shared: some(one.group),
-            master: some(one.master),
-            unbindable: unbindable(one.flags, one.t_flags),
-        })
-    };
-    let clones = (0..count).map(|_| one(&mut tail)).collect::<Result<_, _>>()?;
-    let clones = Clones {
-        namespace: namespace(batch.ns_inum, batch.ns_id),
-        copied_from: namespace(batch.from_inum, batch.from_id),
-        mounts: batch.mounts,
-        clones,
-    };
-    Ok(Fact::Section(tag(&batch.header), SectionFact::Clones(clones)))
 }
 
 fn unbindable(flags: u32, t_flags: u32) -> bool {

@@ -297,8 +297,9 @@ impl Engine {
     fn change_existing(&mut self, at_ns: u64, fact: &SectionFact) {
         match fact {
             SectionFact::Mount(role, mount) => self.existing.changed(at_ns, *role, mount),
+            SectionFact::Bare(bare) => self.existing.changed_bare(bare),
             SectionFact::NamespaceEnd(change) => self.existing.ended(change.namespace),
-            SectionFact::Copy(_) | SectionFact::State(_) | SectionFact::Clones(_) | SectionFact::GroupEnd { .. } => {}
+            SectionFact::Copy(_) | SectionFact::Clones(_) | SectionFact::GroupEnd { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::operation::{Effect, EffectKind, Mount, MountKey, Namespace, Op, Operation, Role};
+use crate::operation::{Bare, BareMounts, Effect, EffectKind, Mount, MountKey, Namespace, Op, Operation, Role};
 
 /// The tables that are being read.
 #[derive(Debug, Default)]
@@ -67,6 +67,32 @@ impl Existing {
         }
     }
 
+    /// The same by numbers alone: what has no name cannot be shown, unless it is read further down.
+    pub fn changed_bare(&mut self, bare: &Bare) {
+        let Some(table) = bare.namespace.and_then(|namespace| self.tables.get_mut(&namespace)) else { return };
+        match &bare.mounts {
+            BareMounts::Gone(mounts) => {
+                for mount in mounts {
+                    table.remove(mount.key);
+                    table.count = table.count.saturating_sub(1);
+                }
+            }
+            BareMounts::There(Some(Role::Attach), mounts) => table.count += mounts.len() as u64,
+            // Its path is another one now.
+            BareMounts::There(Some(Role::Move), mounts) => mounts.iter().for_each(|mount| table.remove(mount.key)),
+            BareMounts::There(_, mounts) => {
+                for mount in mounts {
+                    let place = table.places.get(&mount.key).copied();
+                    let known = place.and_then(|place| table.mounts.get_mut(place)?.as_mut());
+                    if let Some((_, known)) = known {
+                        (known.flags, known.shared, known.master) = (mount.flags, mount.shared, mount.master);
+                        known.unbindable = mount.unbindable;
+                    }
+                }
+            }
+        }
+    }
+
     /// A namespace ended: there is nothing to be shown of it.
     pub fn ended(&mut self, namespace: Namespace) {
         self.tables.remove(&namespace);
@@ -99,9 +125,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operation::tests::mount;
+    use crate::operation::{
+        SectionFact,
+        tests::{self, mount},
+    };
 
     const INUM: u32 = 4_026_531_841;
+
+    fn bare(role: Role, mounts: &[Mount]) -> Bare {
+        match tests::bare(Some(role), mounts) {
+            SectionFact::Bare(bare) => bare,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn ids(operations: &[Operation]) -> Vec<u32> {
         operations.iter().flat_map(Operation::mounts).map(|mount| mount.id).collect()
@@ -136,6 +172,34 @@ mod tests {
         assert_eq!(ids(&shown), [2, 4, 3], "what came meanwhile has its place where it came");
         assert_eq!(shown[0].mounts().next().unwrap().shared, Some(5));
         assert!(shown.iter().all(|one| one.complete));
+    }
+
+    #[test]
+    fn what_comes_without_a_name_is_missing_until_it_is_read() {
+        let begun = || {
+            let mut existing = Existing::default();
+            existing.seed(1, Mount { ns_mounts: 2, ..mount(1) });
+            existing.seed(2, Mount { ns_mounts: 2, ..mount(2) });
+            existing
+        };
+        let mut existing = begun();
+        existing.changed_bare(&bare(Role::Attach, &[mount(3)]));
+        existing.seed(3, Mount { ns_mounts: 3, ..mount(3) });
+        let shown = existing.read(INUM);
+        assert!(ids(&shown) == [1, 2, 3] && shown.iter().all(|one| one.complete), "read further down");
+        for (role, left) in [(Role::Attach, vec![1, 2]), (Role::Move, vec![1])] {
+            let mut existing = begun();
+            existing.changed_bare(&bare(role, &[mount(if role == Role::Attach { 3 } else { 2 })]));
+            let shown = existing.read(INUM);
+            assert_eq!(ids(&shown), left);
+            assert!(shown.iter().all(|one| !one.complete), "{role:?}: one has no name");
+        }
+        let mut existing = begun();
+        existing.changed_bare(&bare(Role::Detach, &[mount(1)]));
+        existing.changed_bare(&bare(Role::Change, &[Mount { shared: Some(5), ..mount(2) }]));
+        let shown = existing.read(INUM);
+        assert!(ids(&shown) == [2] && shown[0].complete);
+        assert_eq!(shown[0].mounts().next().unwrap().shared, Some(5));
     }
 
     #[test]

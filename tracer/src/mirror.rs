@@ -5,6 +5,7 @@
 //! else. Every change carries the time of its record, so that a reading can tell what it did not find.
 
 mod audit;
+mod bare;
 mod ended;
 mod entry;
 mod groups;
@@ -86,12 +87,11 @@ impl Mirror {
             match fact {
                 SectionFact::Mount(Role::Detach, mount) => {
                     gone.mount(mount);
-                    self.detach(mount);
+                    self.leave(place_of(mount), mount.objects.mount);
                 }
                 SectionFact::Mount(Role::Attach, mount) => self.attach(mount, now_ns),
-                SectionFact::Mount(Role::Move | Role::Change, mount) | SectionFact::State(mount) => {
-                    self.put(mount, now_ns);
-                }
+                SectionFact::Mount(Role::Move | Role::Change, mount) => self.put(mount, now_ns),
+                SectionFact::Bare(bare) => self.bare(bare, &mut gone, now_ns),
                 SectionFact::GroupEnd { group, heir } => self.inherit(*group, *heir),
                 SectionFact::Clones(batch) => clones.push(batch),
                 SectionFact::NamespaceEnd(change) => self.end(change.namespace, &mut gone),
@@ -183,13 +183,16 @@ impl Mirror {
     fn check_counts(&mut self, section: &Section) {
         let mut seen = HashSet::new();
         for fact in &section.facts {
-            let SectionFact::Mount(_, mount) = fact else { continue };
-            let place = place_of(mount);
+            let (place, ns_mounts) = match fact {
+                SectionFact::Mount(_, mount) => (place_of(mount), mount.ns_mounts),
+                SectionFact::Bare(bare) => (bare::place_of(bare), bare.ns_mounts),
+                _ => continue,
+            };
             if place == DETACHED || !seen.insert(place) {
                 continue;
             }
             self.meet(place, section.end_ns);
-            let differs = |table: &Table| table.state == State::Exact && table.mounts.len() != mount.ns_mounts as usize;
+            let differs = |table: &Table| table.state == State::Exact && table.mounts.len() != ns_mounts as usize;
             if self.tables.get(&place).is_some_and(differs) {
                 self.soil(place, ReadReason::Count, section.end_ns);
             }
@@ -230,8 +233,7 @@ impl Mirror {
     }
 
     fn put(&mut self, mount: &Mount, at_ns: u64) {
-        let place = place_of(mount);
-        self.meet(place, at_ns);
+        self.meet(place_of(mount), at_ns);
         self.put_at(mount, at_ns);
     }
 
@@ -255,17 +257,22 @@ impl Mirror {
     }
 
     fn attach(&mut self, mount: &Mount, now_ns: u64) {
+        let place = place_of(mount);
+        self.meet(place, now_ns);
+        self.enter(place, mount.objects.mount, Entry::of(mount, now_ns));
+    }
+
+    fn enter(&mut self, place: Namespace, identity: u64, entry: Entry) {
         // It may come out of a detached tree.
-        self.remove(DETACHED, mount.objects.mount);
-        self.put(mount, now_ns);
-        if let Some(table) = self.tables.get_mut(&place_of(mount)) {
+        self.remove(DETACHED, identity);
+        self.insert(place, identity, entry);
+        if let Some(table) = self.tables.get_mut(&place) {
             table.count += 1;
         }
     }
 
-    fn detach(&mut self, mount: &Mount) {
-        let place = place_of(mount);
-        self.remove(place, mount.objects.mount);
+    fn leave(&mut self, place: Namespace, identity: u64) {
+        self.remove(place, identity);
         // Also of one that was not known: the kernel counted it.
         if let Some(table) = self.tables.get_mut(&place) {
             table.count = table.count.saturating_sub(1);

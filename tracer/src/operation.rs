@@ -6,7 +6,9 @@ mod about;
 
 mod section;
 
-pub use self::section::{Asked, ClonedMount, Clones, MountKey, Role, Section, SectionFact};
+pub use self::section::{
+    Asked, Bare, BareMount, BareMounts, ClonedMount, Clones, GoneMount, MountKey, Role, Section, SectionFact,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Dev;
@@ -478,6 +480,8 @@ pub struct Operation {
     pub end_ns: u64,
     /// What it changed, the direct effects first; `None` for a kind whose effects are not traced yet.
     pub effects: Option<Vec<Effect>>,
+    /// Effects beyond these, of which only the number is known.
+    pub unlisted: u64,
     /// Whether nothing of it was lost.
     pub complete: bool,
     /// The namespace that was made or ended.
@@ -498,6 +502,7 @@ impl Operation {
             actor: None,
             end_ns,
             effects: None,
+            unlisted: 0,
             complete: true,
             namespace: None,
             gap: None,
@@ -539,5 +544,37 @@ pub(crate) mod tests {
             path: Ok(b"/mnt".to_vec()),
             root: Ok(b"/".to_vec()),
         }
+    }
+
+    /// The same by numbers alone; `role` is `None` where nobody changed it itself.
+    pub(crate) fn bare(role: Option<Role>, mounts: &[Mount]) -> SectionFact {
+        let (namespace, ns_mounts) = mounts.first().map_or((None, 0), |first| (first.namespace, first.ns_mounts));
+        let gone = |mount: &Mount| GoneMount {
+            identity: mount.objects.mount,
+            next_peer: mount.objects.next_peer,
+            key: mount.key(),
+            parent_id: mount.parent_id,
+            shared: mount.shared,
+            master: mount.master,
+        };
+        let there = |mount: &Mount| BareMount {
+            identity: mount.objects.mount,
+            parent: mount.objects.parent,
+            mountpoint: mount.objects.mountpoint,
+            root: mount.objects.root,
+            superblock: mount.objects.superblock,
+            key: mount.key(),
+            parent_id: mount.parent_id,
+            dev: mount.dev,
+            flags: mount.flags,
+            shared: mount.shared,
+            master: mount.master,
+            unbindable: mount.unbindable,
+        };
+        let mounts = match role {
+            Some(Role::Detach) => BareMounts::Gone(mounts.iter().map(gone).collect()),
+            role => BareMounts::There(role, mounts.iter().map(there).collect()),
+        };
+        SectionFact::Bare(Bare { namespace, ns_mounts, mounts })
     }
 }

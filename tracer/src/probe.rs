@@ -7,6 +7,7 @@ pub mod btf;
 pub mod hooks;
 pub mod load;
 pub mod losses;
+pub mod options;
 pub mod reading;
 pub mod refusal;
 pub mod ring;

@@ -78,7 +78,7 @@ pub(super) fn run(
         let signals = Signals::new()?;
         let watch = beside.watched.map(|(file, policy)| PolicyWatch::new(file, policy));
         let reader =
-            if beside.tables { Some(Reader::start(probes.take_reading()?, probes.ring_bytes())?) } else { None };
+            if beside.tables { Some(Reader::start(probes.take_reading()?, probes.tables_bytes())?) } else { None };
         note(ready);
         let said = before.clone();
         Pump {

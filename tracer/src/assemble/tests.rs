@@ -1,7 +1,10 @@
 //! Sections and calls made by hand.
 
 use super::*;
-use crate::operation::{Actor, Namespace, NamespaceChange, tests::mount};
+use crate::operation::{
+    Actor, Namespace, NamespaceChange,
+    tests::{self, mount},
+};
 
 const ID: CallId = CallId { thread: 0x2a_0000_002a, start_ns: 5 };
 
@@ -59,6 +62,21 @@ fn a_mount_and_its_copies_are_one_operation() {
     let direct = [(2, Some(false)), (5, Some(false))];
     let propagated = [(3, Some(true)), (6, Some(true)), (4, Some(true))];
     assert_eq!(seen, [&direct[..], &propagated[..]].concat(), "the direct ones first");
+}
+
+#[test]
+fn mounts_without_names_are_counted_and_stand_between_those_that_have_one() {
+    let mut assemble = Assemble::default();
+    // The leaves first, and of the way to the root only numbers: 5 stands on 4, 4 on 3, 3 is the root. 9 is elsewhere.
+    let named = [child(5, 4), child(9, 8)].map(|mount| of(Role::Detach, mount));
+    let bare = tests::bare(Some(Role::Detach), &[child(4, 3), child(3, 1)]);
+    let states = tests::bare(None, &[mount(7)]);
+    let facts = named.into_iter().chain([bare, states]).collect();
+    assert_eq!(assemble.section(section(Some(ID), facts)), [Assembled::Nothing]);
+    let operation = operation(assemble.call(CallEnd { target_id: 3, ..call(Syscall::Umount, 2, 0) }));
+    assert_eq!((operation.op, operation.complete, operation.unlisted), (Op::Umount, true, 2));
+    let seen: Vec<_> = operation.effects.unwrap().iter().map(|effect| (effect.mount.id, effect.propagated)).collect();
+    assert_eq!(seen, [(5, Some(false)), (9, Some(true))]);
 }
 
 #[test]

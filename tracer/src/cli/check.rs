@@ -11,7 +11,8 @@ use crate::{
     output::say::line,
     probe::{
         hooks::{HOOKS, Hook, Needed},
-        load::{Attached, Loader, Options, Probes},
+        load::{Attached, Loader, Probes},
+        options::Options,
         refusal::finding,
         self_test,
     },

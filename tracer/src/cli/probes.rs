@@ -11,7 +11,8 @@ use crate::{
     output::say::note,
     probe::{
         hooks::{Method, Needed},
-        load::{Loader, Options, Probes, RING_BYTES},
+        load::{Loader, Probes},
+        options::{Options, TABLES_BYTES},
         refusal::finding,
         self_test,
     },
@@ -29,9 +30,9 @@ pub struct Args {
     /// How to attach: by trampolines, by probes, or by what works on this kernel, function by function
     #[arg(long, value_enum, default_value_t)]
     attach: Attach,
-    /// Size of each of the two rings (what changes in mount tables, and calls), a power of two: 64Ki, 8Mi
-    #[arg(long, value_name = "SIZE", default_value = "8Mi", value_parser = ring_size)]
-    ring_size: u32,
+    /// Size of each of the two rings, a power of two: 64Ki, 32Mi; without it 16Mi for what changes in mount tables, 8Mi for calls
+    #[arg(long, value_name = "SIZE", value_parser = ring_size)]
+    ring_size: Option<u32>,
 }
 
 /// How to attach.
@@ -90,7 +91,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
     let page = rustix::param::page_size() as u64;
     let fits = bytes.is_power_of_two() && (page..=MAX_RING_BYTES).contains(&bytes);
     u32::try_from(bytes).ok().filter(|_| fits).ok_or_else(|| {
-        format!("write a power of two from {page} on, such as 64Ki or {}Mi, up to 1Gi", RING_BYTES >> 20)
+        format!("write a power of two from {page} on, such as 64Ki or {}Mi, up to 1Gi", TABLES_BYTES >> 20)
     })
 }
 
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn a_ring_is_a_power_of_two() {
         assert_eq!(ring_size("64Ki").unwrap(), 65536);
-        assert_eq!(ring_size("8Mi").unwrap(), RING_BYTES);
+        assert_eq!(ring_size("16Mi").unwrap(), TABLES_BYTES);
         for wrong in ["0", "100", "3Mi", "2Gi", "8M", "big"] {
             assert!(ring_size(wrong).is_err(), "{wrong}");
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     device::Dev,
-    operation::{ClonedMount, Mount},
+    operation::{BareMount, ClonedMount, Mount},
 };
 
 /// `MNT_*` of `linux/mount.h` that users see: the lowest eight bits. The others are the kernel's own.
@@ -50,6 +50,25 @@ impl Entry {
             mountpoint: mount.objects.mountpoint,
             root: mount.objects.root,
             superblock: mount.objects.superblock,
+            dev: mount.dev,
+            flags: mount.flags & PUBLIC_FLAGS,
+            shared: mount.shared,
+            master: mount.master,
+            unbindable: mount.unbindable,
+            at_ns,
+        }
+    }
+
+    /// As a fact without names has it.
+    pub(super) fn bare(mount: &BareMount, at_ns: u64) -> Self {
+        Self {
+            id: mount.key.id,
+            id_unique: mount.key.id_unique,
+            parent: mount.parent,
+            parent_id: mount.parent_id,
+            mountpoint: mount.mountpoint,
+            root: mount.root,
+            superblock: mount.superblock,
             dev: mount.dev,
             flags: mount.flags & PUBLIC_FLAGS,
             shared: mount.shared,

@@ -22,10 +22,14 @@ pub(super) struct Gone {
 impl Gone {
     /// A mount goes.
     pub(super) fn mount(&mut self, mount: &Mount) {
-        self.mounts.insert(mount.objects.mount);
-        if let Some(group) = mount.shared {
-            let known = self.groups.entry(group).or_insert((mount.master, Vec::new()));
-            known.1.push(mount.objects.next_peer);
+        self.one(mount.objects.mount, mount.objects.next_peer, (mount.shared, mount.master));
+    }
+
+    /// A mount goes: by its identity, that of the next one in its peer group, its group and its master's.
+    pub(super) fn one(&mut self, identity: u64, next_peer: u64, (shared, master): (Option<u32>, Option<u32>)) {
+        self.mounts.insert(identity);
+        if let Some(group) = shared {
+            self.groups.entry(group).or_insert((master, Vec::new())).1.push(next_peer);
         }
     }
 

@@ -1,6 +1,7 @@
 //! PURE: what probes say of one hold of the namespace semaphore: mounts by role, and the call that it belongs to.
 
 use super::{Actor, CallId, Cause, Mount, Namespace, NamespaceChange, Syscall};
+use crate::device::Dev;
 
 /// What a probe saw of one mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +57,97 @@ pub struct Clones {
     pub clones: Vec<ClonedMount>,
 }
 
+/// A mount without its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BareMount {
+    /// Its identity, as in [`super::Objects`].
+    pub identity: u64,
+    /// That of the mount that it stands on; itself for a root.
+    pub parent: u64,
+    /// That of the dentry that it stands on.
+    pub mountpoint: u64,
+    /// That of the dentry that it shows.
+    pub root: u64,
+    /// That of its superblock.
+    pub superblock: u64,
+    /// By what it is told from others.
+    pub key: MountKey,
+    /// The parent's `mnt_id`.
+    pub parent_id: u32,
+    /// The superblock's device.
+    pub dev: Dev,
+    /// `MNT_*` of `linux/mount.h`.
+    pub flags: u32,
+    /// The peer group, when shared.
+    pub shared: Option<u32>,
+    /// The master's peer group, when a slave.
+    pub master: Option<u32>,
+    /// It can not be bound.
+    pub unbindable: bool,
+}
+
+/// A mount that leaves its namespace, without its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoneMount {
+    /// Its identity, as in [`super::Objects`].
+    pub identity: u64,
+    /// That of the next mount of its peer group; its own when there is no other.
+    pub next_peer: u64,
+    /// By what it is told from others.
+    pub key: MountKey,
+    /// The parent's `mnt_id`.
+    pub parent_id: u32,
+    /// The peer group, when shared.
+    pub shared: Option<u32>,
+    /// The master's peer group, when a slave.
+    pub master: Option<u32>,
+}
+
+/// Mounts of one namespace that a section tells without their names: those that nobody changed themselves, and what is behind its first ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bare {
+    /// The namespace that they are in; `None` when they are in none.
+    pub namespace: Option<Namespace>,
+    /// Mounts in it, before the first one's change.
+    pub ns_mounts: u32,
+    /// They.
+    pub mounts: BareMounts,
+}
+
+/// What is said of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BareMounts {
+    /// They are there; the role is `None` where nobody changed them themselves, but what they stand on, or a peer of theirs.
+    There(Option<Role>, Vec<BareMount>),
+    /// They leave their namespace.
+    Gone(Vec<GoneMount>),
+}
+
+impl BareMounts {
+    /// What the probe saw of them, `None` where nobody changed them themselves.
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Self::There(role, _) => *role,
+            Self::Gone(_) => Some(Role::Detach),
+        }
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::There(_, mounts) => mounts.len(),
+            Self::Gone(mounts) => mounts.len(),
+        }
+    }
+}
+
 /// A fact of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SectionFact {
     /// About one mount.
     Mount(Role, Box<Mount>),
-    /// How a mount stands that nobody changed itself, because what it stands on, or a peer of its, was changed.
-    State(Box<Mount>),
+    /// About mounts of one namespace, without their names.
+    Bare(Bare),
     /// Mounts of a tree that is being made.
     Clones(Clones),
     /// The last mount left a peer group, and its slaves have another master, or none.

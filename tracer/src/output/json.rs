@@ -81,7 +81,7 @@ struct Object<'a> {
     superblock: Option<SuperblockObject>,
     complete: bool,
     effects: Option<Vec<EffectObject>>,
-    effects_total: Option<usize>,
+    effects_total: Option<u64>,
     namespace: Option<NamespaceObject>,
     gap: Option<GapObject>,
     throttled: Option<ThrottledObject>,
@@ -110,7 +110,9 @@ impl<'a> Object<'a> {
             superblock: operation.superblock().map(SuperblockObject::of),
             complete: operation.complete,
             effects: effects.map(|effects| effects.iter().take(MAX_EFFECTS).map(EffectObject::of).collect()),
-            effects_total: effects.filter(|_| operation.complete).map(Vec::len),
+            effects_total: effects
+                .filter(|_| operation.complete)
+                .map(|listed| listed.len() as u64 + operation.unlisted),
             namespace: operation.namespace.as_ref().map(NamespaceObject::of),
             gap: operation.gap.as_ref().map(GapObject::of),
             throttled: operation.throttled.as_ref().map(ThrottledObject::of),
@@ -390,6 +392,8 @@ mod tests {
         let value = operation(&origin(), 1, &many);
         assert_eq!(value["effects"].as_array().map(Vec::len), Some(MAX_EFFECTS));
         assert_eq!(value["effects_total"], MAX_EFFECTS + 5);
+        many.unlisted = 7;
+        assert_eq!(operation(&origin(), 1, &many)["effects_total"], MAX_EFFECTS + 12);
         many.complete = false;
         assert_eq!(operation(&origin(), 1, &many)["effects_total"], Value::Null, "nobody counted them all");
     }

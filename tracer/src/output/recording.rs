@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of what is written.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// What every recording begins with; the version and the end of the line follow.
 const MAGIC: &str = "mount-tracer recording ";
 /// Bytes of the first line at most, and of the second.

@@ -9,6 +9,7 @@ use super::{
     colour::Paint,
     columns::{Operations, Row},
     grid::{Grid, Look},
+    json::MAX_EFFECTS,
     tree::{self, Branch},
     words,
 };
@@ -55,9 +56,7 @@ impl Table {
         for Branch { index, lines: branch } in &branches {
             lines.push(self.row(operation, Some(&effects[*index]), branch, !lines.is_empty()));
         }
-        if effects.len() > branches.len() {
-            lines.push(format!("  and {} more effects; -o json lists 1000", effects.len() - branches.len()));
-        }
+        lines.extend(more(effects.len() - branches.len(), operation));
         lines
     }
 
@@ -79,4 +78,10 @@ impl Table {
         let row = Row { operation, effect: None, below: false, clock: self.clock };
         self.grid.sentence(&row, |column| ["TIME", "OP"].contains(&column.name), words, Paint::Lost)
     }
+}
+
+/// What is said of effects that have no line.
+fn more(cut: usize, operation: &Operation) -> Option<String> {
+    let more = cut as u64 + operation.unlisted;
+    (more > 0).then(|| format!("  and {more} more effects; -o json lists {MAX_EFFECTS}"))
 }

@@ -19,6 +19,7 @@ use super::{
     btf::{Btf, BtfError},
     hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
     losses::{self, Losses},
+    options::Options,
     reading::Reading,
     throttled,
 };
@@ -31,9 +32,6 @@ use crate::{
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Where debugfs is by custom.
 const DEBUGFS: &str = "/sys/kernel/debug";
-/// Default size of each ring, in bytes: 20,000 mounts in one burst.
-pub const RING_BYTES: u32 = 8 << 20;
-
 /// For any kernel.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 /// For one that has [`REPEAT`].
@@ -99,21 +97,6 @@ fn functions(hook: &Hook) -> String {
     hook.candidates.iter().map(|candidate| candidate.target).collect::<Vec<_>>().join(" or ")
 }
 
-/// How to load.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How function probes are attached; by what works when not said.
-    pub method: Option<Method>,
-    /// Size of each of the two rings in bytes, a power of two from a page on.
-    pub ring_bytes: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { method: None, ring_bytes: RING_BYTES }
-    }
-}
-
 /// A hook that holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Attached {
@@ -169,7 +152,7 @@ pub struct Loader {
 pub struct Probes {
     ebpf: Ebpf,
     attached: Vec<Attached>,
-    ring_bytes: u32,
+    tables_bytes: usize,
 }
 
 impl Loader {
@@ -188,8 +171,8 @@ impl Loader {
         }
         let identity = identity_factor();
         loader.override_global(IDENTITY, &identity, true);
-        loader.map_max_entries("TABLES", options.ring_bytes);
-        loader.map_max_entries("CALLS", options.ring_bytes);
+        loader.map_max_entries("TABLES", options.tables_bytes());
+        loader.map_max_entries("CALLS", options.calls_bytes());
         let types = AyaBtf::from_sys_fs().map_err(ProbeError::LoaderBtf)?;
         // Else the loader parses them once more.
         let ebpf = loader.btf(Some(&types)).load(object).map_err(ProbeError::Load)?;
@@ -279,7 +262,7 @@ impl Loader {
 
     /// Lets go of the kernel's types; what was attached so far stays.
     pub fn done(self) -> Probes {
-        Probes { ebpf: self.ebpf, attached: self.attached, ring_bytes: self.options.ring_bytes }
+        Probes { ebpf: self.ebpf, attached: self.attached, tables_bytes: self.options.tables_bytes() as usize }
     }
 }
 
@@ -301,13 +284,13 @@ impl Probes {
     }
 
     /// Bytes of the ring of table facts.
-    pub fn ring_bytes(&self) -> usize {
-        self.ring_bytes as usize
+    pub fn tables_bytes(&self) -> usize {
+        self.tables_bytes
     }
 
     /// How many records the ring of table facts can hold at most: the shortest has 56 bytes there.
     pub fn ring_records(&self) -> usize {
-        self.ring_bytes() / 56
+        self.tables_bytes / 56
     }
 
     /// The ring of table facts; there is one reader.

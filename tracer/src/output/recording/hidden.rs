@@ -17,7 +17,7 @@ fn shown(record: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     match header.kind {
-        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::STATE | kind::DETACH | kind::SEED | kind::TARGET => {
+        kind::ATTACH | kind::MOVE | kind::CHANGE | kind::DETACH | kind::SEED | kind::TARGET => {
             let (mut fact, tail) = MountFact::read_from_prefix(record).ok()?;
             let before = usize::from(fact.mount.path.bytes) + usize::from(fact.mount.root.bytes);
             let (walks, source) = tail.split_at_checked(before)?;

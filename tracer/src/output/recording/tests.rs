@@ -94,9 +94,13 @@ fn what_is_none_is_named() {
     let said = |bytes: &[u8]| read(bytes).1.unwrap().to_string();
     assert_eq!(said(b"\x7fELF\n\n"), "byte 0: this is no recording: it does not begin with `mount-tracer recording`");
     assert!(said(&vec![b'x'; 1 << 20]).starts_with("byte 0: this is no recording"));
-    let newer = String::from_utf8_lossy(&recorded()).replacen("recording 3", "recording 4", 1).into_bytes();
-    assert!(said(&newer).starts_with("byte 23: the recording has version 4, and this mount-tracer reads version 3;"));
-    assert!(said(b"mount-tracer recording 3\n{}\n").starts_with("byte 25: the recording does not say where"));
+    let [this, next] = [VERSION, VERSION + 1].map(|version| format!("recording {version}"));
+    let newer = String::from_utf8_lossy(&recorded()).replacen(&this, &next, 1).into_bytes();
+    let words =
+        format!("byte 23: the recording has version {}, and this mount-tracer reads version {VERSION};", VERSION + 1);
+    assert!(said(&newer).starts_with(&words));
+    let nowhere = format!("mount-tracer {this}\n{{}}\n");
+    assert!(said(nowhere.as_bytes()).starts_with("byte 25: the recording does not say where"));
     let head = recorded().len() - recorded_frames();
     let mut kind = recorded();
     kind[head] = b'X';

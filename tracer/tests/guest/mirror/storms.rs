@@ -23,9 +23,9 @@ use super::socket::Socket;
 const STILL: Duration = Duration::from_secs(1);
 /// A tree of so many mounts is bound below so many peers.
 const TREE: usize = 1000;
-const PEERS: usize = 20;
+const PEERS: usize = 200;
 /// As many mounts one lazy unmount takes along.
-const UNMOUNTED: usize = 20_000;
+const UNMOUNTED: usize = 100_000;
 /// As many mounts a namespace may have meanwhile.
 const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
 const MOST_MOUNTS: &str = "500000";
