@@ -6,6 +6,7 @@
 
 mod classics;
 mod compare;
+mod fanotify;
 mod kernel_tables;
 mod made_up;
 mod perform;
@@ -50,6 +51,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend([
         trial("mirror::the_kernels_witnesses_agree", the_kernels_witnesses_agree),
         trial("mirror::equals_the_kernel", equals_the_kernel),
+        trial("mirror::fanotify_tells_the_same", fanotify::tells_the_same),
         trial("mirror::what_no_hook_tells", classics::what_no_hook_tells),
     ]);
     trials

@@ -4,9 +4,12 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-use libc::{SYS_bpf, SYS_clone, SYS_clone3, SYS_ioctl, SYS_mount, SYS_mount_setattr, SYS_umount2, c_long};
+use libc::{
+    SYS_bpf, SYS_clone, SYS_clone3, SYS_fanotify_init, SYS_fanotify_mark, SYS_ioctl, SYS_mount, SYS_mount_setattr,
+    SYS_umount2, c_long,
+};
 use rustix::io::Errno;
 
 /// Numbers that the library has not, the same on every architecture.
@@ -15,6 +18,12 @@ const LISTMOUNT: c_long = 458;
 const OPEN_TREE_ATTR: c_long = 467;
 /// `NS_GET_MNTNS_ID` of `linux/nsfs.h`.
 const GET_MNTNS_ID: u64 = 0x8008_b705;
+
+/// `linux/fanotify.h`: `FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_REPORT_MNT`, `FAN_MARK_ADD | FAN_MARK_MNTNS`, and
+/// `FAN_MNT_ATTACH | FAN_MNT_DETACH`.
+const MOUNT_EVENTS: u64 = 0x1 | 0x2 | 0x10 | 0x4000;
+const MARK_NAMESPACE: u64 = 0x1 | 0x110;
+const COMES_OR_GOES: u64 = 0x0100_0000 | 0x0200_0000;
 
 /// `BPF_OBJ_GET_INFO_BY_FD` and `BPF_LINK_GET_FD_BY_ID` of `linux/bpf.h`.
 const INFO_BY_FD: u64 = 15;
@@ -109,6 +118,20 @@ pub(crate) fn namespace_id(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
     // SAFETY: this ioctl writes eight bytes to `id`, which lives as long as the call.
     done(unsafe { call(SYS_ioctl, [number(namespace), GET_MNTNS_ID, std::ptr::from_mut(&mut id) as u64, 0, 0]) })?;
     Ok(id)
+}
+
+/// A descriptor that gives fanotify's events of mounts that come to and go from a namespace, without waiting for them (6.15 and
+/// newer).
+pub(crate) fn mount_events(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: fanotify_init(2) takes no addresses.
+    let fd = unsafe { call(SYS_fanotify_init, [MOUNT_EVENTS, 0, 0, 0, 0]) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let events = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) };
+    // SAFETY: without a path fanotify_mark(2) takes no addresses.
+    done(unsafe {
+        call(SYS_fanotify_mark, [number(events.as_fd()), MARK_NAMESPACE, COMES_OR_GOES, number(namespace), 0])
+    })?;
+    Ok(events)
 }
 
 fn number(descriptor: BorrowedFd<'_>) -> u64 {

@@ -145,8 +145,7 @@ fn without_end_slash(path: &[u8]) -> &[u8] {
 pub(crate) fn by_statmount(pid: u32) -> Result<BTreeMap<u64, KernelMount>> {
     let file = File::open(format!("/proc/{pid}/ns/mnt")).with_context(|| format!("cannot open /proc/{pid}/ns/mnt"))?;
     let namespace = raw::namespace_id(file.as_fd()).context("cannot get a namespace's id")?;
-    let flags = StatxFlags::from_bits_retain(UNIQUE_ID);
-    let root = rustix::fs::statx(CWD, format!("/proc/{pid}/root"), AtFlags::empty(), flags)?.stx_mnt_id;
+    let root = unique_id(Path::new(&format!("/proc/{pid}/root")))?;
     let top = first_of(namespace, root)?;
     let mut mounts = BTreeMap::from([told(namespace, top)?]);
     let mut after = 0;
@@ -159,6 +158,13 @@ pub(crate) fn by_statmount(pid: u32) -> Result<BTreeMap<u64, KernelMount>> {
             ensure!(mounts.insert(id, mount).is_none(), "two mounts of namespace {namespace} have the id {id}");
         }
     }
+}
+
+/// The unique id of the mount that a path leads to (6.8 and newer).
+pub(crate) fn unique_id(path: &Path) -> Result<u64> {
+    let wanted = StatxFlags::from_bits_retain(UNIQUE_ID);
+    let found = rustix::fs::statx(CWD, path, AtFlags::empty(), wanted);
+    Ok(found.with_context(|| format!("statx of {}", path.display()))?.stx_mnt_id)
 }
 
 /// The mount that all others of its namespace are below: it is its own parent.

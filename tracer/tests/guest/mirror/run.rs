@@ -77,8 +77,12 @@ pub(crate) struct Bounded(String);
 
 impl Bounded {
     pub(crate) fn set() -> Result<Self> {
+        Self::to(MOST_MOUNTS)
+    }
+
+    pub(crate) fn to(most: u32) -> Result<Self> {
         let before = fs::read_to_string(MOUNT_MAX).with_context(|| format!("cannot read {MOUNT_MAX}"))?;
-        fs::write(MOUNT_MAX, MOST_MOUNTS.to_string()).with_context(|| format!("cannot write {MOUNT_MAX}"))?;
+        fs::write(MOUNT_MAX, most.to_string()).with_context(|| format!("cannot write {MOUNT_MAX}"))?;
         Ok(Self(before))
     }
 }
@@ -90,10 +94,10 @@ impl Drop for Bounded {
 }
 
 /// A tree of directories on a shared tmpfs, gone with all that is mounted in it.
-struct Tree(PathBuf);
+pub(crate) struct Tree(pub(crate) PathBuf);
 
 impl Tree {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let tree = Self(ground::directory("mirror")?);
         perform::mount_tmpfs(&tree.0).with_context(|| format!("cannot mount {}", tree.0.display()))?;
         ground::change(&tree.0, MountPropagationFlags::SHARED)?;
