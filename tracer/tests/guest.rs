@@ -50,6 +50,7 @@ mod guest {
     pub(crate) mod pivots;
     pub(crate) mod policies;
     pub(crate) mod propagation;
+    pub(crate) mod races;
     pub(crate) mod recordings;
     pub(crate) mod refusals;
     pub(crate) mod reloads;
@@ -83,8 +84,8 @@ use guest::callers32;
 use guest::{
     actor, burst, changes, check, counting, detached, doors, existing, failures, flags, floods, gone, ground, groups,
     limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
-    operations, order, paths, pivots, policies, program, propagation, recordings, refusals, reloads, secrets, strange,
-    superblocks, terminal, trees, trial,
+    operations, order, paths, pivots, policies, program, propagation, races, recordings, refusals, reloads, secrets,
+    strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
         order::trials(),
         burst::trials(),
         loss::trials(),
+        races::trials(),
         limits::trials(),
         matches::trials(),
         refusals::trials(),

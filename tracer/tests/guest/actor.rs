@@ -3,6 +3,7 @@
 //! It is this binary again, told by an environment variable. Each line it reads is a command with its words separated by
 //! tabs; each line it writes is the errno of that command, 0 for success. It ends when its input does.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsFd as _;
@@ -135,6 +136,7 @@ pub(crate) fn serve() -> ExitCode {
 fn perform(words: &[&str]) -> Result<(), Errno> {
     match words {
         ["unshare"] => unshare(),
+        ["name", name] => rustix::thread::set_name(&CString::new(*name).map_err(|_| Errno::INVAL)?),
         ["unshare_user"] => unshare_user(),
         ["chroot", target] => rustix::process::chroot(*target),
         ["private", target] => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
@@ -116,6 +117,9 @@ fn give_fsconfig(target: &Path) -> Result<()> {
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", source.as_str()).context("the source")?;
         // Refused or taken, by kernel: either will do.
         let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "password", SECRET);
+        let _ = rustix::mount::fsconfig_set_binary(context.as_fd(), "password", SECRET.as_bytes());
+        let keyfile = rustix::fs::memfd_create(SECRET, MemfdFlags::CLOEXEC).context("memfd_create")?;
+        let _ = rustix::mount::fsconfig_set_fd(context.as_fd(), "password", &keyfile);
         let refused = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen")?;
         let answer = rustix::mount::fsconfig_set_string(refused.as_fd(), "password", SECRET);
         ensure!(answer == Err(Errno::INVAL), "tmpfs took a password: {answer:?}");
