@@ -12,6 +12,7 @@ pub mod nsfs;
 pub mod preemption;
 pub mod statmount;
 pub mod tasks;
+pub mod visit;
 pub mod volume;
 
 pub use disk::{Disk, NoDisk};

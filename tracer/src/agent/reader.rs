@@ -2,7 +2,7 @@
 //! text is thrown away.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -18,7 +18,9 @@ use super::{AgentError, boot_ns};
 use crate::{
     host::{
         namespaces::mount_namespace_of,
+        nsfs,
         tasks::{self, TaskId},
+        visit::Visitor,
     },
     probe::reading::Reading,
 };
@@ -63,7 +65,7 @@ impl Reader {
         let (go_on, taken) = channel();
         let (done, read) = unbounded_channel();
         let texts = (ring_bytes / RING_BYTES_EACH).max(1);
-        let work = move || Tables { reading, tasks: BTreeMap::new(), texts, taken, done }.serve(&asked);
+        let work = move || Tables { reading, tasks: BTreeMap::new(), visitor: None, texts, taken, done }.serve(&asked);
         thread::Builder::new().name("tables".to_owned()).spawn(work).map_err(AgentError::Thread)?;
         Ok(Self { ask, go_on, read })
     }
@@ -86,10 +88,14 @@ impl Reader {
     }
 }
 
-/// The mount namespaces that some process is in, by inode number.
+/// The mount namespaces that are there, by inode number: those that some process is in, and from Linux 6.12 on the others.
 pub(super) fn present() -> Result<Vec<u32>, AgentError> {
     let scan = tasks::scan(Path::new(PROC)).map_err(AgentError::Tasks)?;
-    Ok(scan.namespaces.into_keys().collect())
+    let own = File::open(Path::new(PROC).join("self/ns/mnt"));
+    // Who may not see them all sees those with a process.
+    let all = own.and_then(nsfs::all).ok().flatten().unwrap_or_default();
+    let all = all.into_iter().map(|namespace| namespace.inum);
+    Ok(scan.namespaces.into_keys().chain(all).collect::<BTreeSet<u32>>().into_iter().collect())
 }
 
 /// The thread's own.
@@ -97,6 +103,8 @@ struct Tables {
     reading: Reading,
     /// Who was in a namespace when this was looked at last.
     tasks: BTreeMap<u32, TaskId>,
+    /// For namespaces that nobody is in.
+    visitor: Option<Visitor>,
     /// How many texts are read before it waits.
     texts: usize,
     /// Says that what was told was taken.
@@ -115,28 +123,34 @@ impl Tables {
     }
 
     fn read(&mut self, inum: u32) -> Read {
-        let task = match self.task_in(inum) {
-            Ok(Some(task)) => task,
+        let mut table = match self.open(inum) {
+            Ok(Some(table)) => table,
             Ok(None) => return Read::Gone(inum),
-            Err(error) => return Read::Failed(inum, error),
+            Err(error) => return unreadable(inum, error),
         };
         let thread = u64::from(process::id()) << 32 | u64::from(gettid().as_raw_nonzero().get().cast_unsigned());
         let began_ns = boot_ns();
         // A new reading: what was told last may be the first of this one.
         let began = self.reading.set(Some(thread)).map_err(io::Error::other);
-        let read = began.and_then(|()| self.read_one(&task.dir(Path::new(PROC)).join("mounts")));
+        let read = began.and_then(|()| self.read_one(&mut table));
         // Nothing is read now, and a map that cannot be written tells nothing.
         let _ = self.reading.set(None);
         match read {
             Ok(()) => Read::Whole { inum, began_ns },
-            // Who was in it has ended: there may be others.
-            Err(error)
-                if [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some).contains(&Errno::from_io_error(&error)) =>
-            {
-                Read::Gone(inum)
-            }
-            Err(error) => Read::Failed(inum, error),
+            Err(error) => unreadable(inum, error),
         }
+    }
+
+    /// The table of a namespace, by somebody who is in it, or where nobody is from within.
+    fn open(&mut self, inum: u32) -> io::Result<Option<File>> {
+        if let Some(task) = self.task_in(inum)? {
+            return File::open(task.dir(Path::new(PROC)).join("mounts")).map(Some);
+        }
+        let visitor = match &mut self.visitor {
+            Some(visitor) => visitor,
+            none => none.insert(Visitor::new(Path::new(PROC))?),
+        };
+        visitor.open_table(inum)
     }
 
     /// A thread in the namespace: the one that was known if it still is, else all are looked at again.
@@ -152,11 +166,11 @@ impl Tables {
     }
 
     /// Reads a table's text to its end, and no faster than what the kernel tells of it is taken out of the ring.
-    fn read_one(&self, file: &Path) -> io::Result<()> {
-        let (mut file, mut text) = (File::open(file)?, [0; TEXT_BYTES]);
+    fn read_one(&self, table: &mut File) -> io::Result<()> {
+        let mut text = [0; TEXT_BYTES];
         loop {
             for _ in 0..self.texts {
-                if file.read(&mut text)? == 0 {
+                if table.read(&mut text)? == 0 {
                     return Ok(());
                 }
             }
@@ -166,4 +180,10 @@ impl Tables {
             }
         }
     }
+}
+
+/// Who was in it has ended, and there may be others; or it cannot be read.
+fn unreadable(inum: u32, error: io::Error) -> Read {
+    let gone = [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some);
+    if gone.contains(&Errno::from_io_error(&error)) { Read::Gone(inum) } else { Read::Failed(inum, error) }
 }

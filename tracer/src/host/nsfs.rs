@@ -41,27 +41,48 @@ pub fn id(namespace: impl AsFd) -> Option<u64> {
 
 /// Every mount namespace that this process may look into, from an open one; `None` where the kernel cannot tell.
 pub fn all(from: File) -> io::Result<Option<Vec<Namespace>>> {
+    let mut found = Vec::new();
+    let all = each(from, |namespace, _| {
+        found.push(namespace);
+        false
+    })?;
+    Ok(all.then_some(found))
+}
+
+/// The mount namespace with this inode number, if there is one and this process may look into it; `None` also where the kernel cannot
+/// tell.
+pub fn find(from: File, inum: u32) -> io::Result<Option<File>> {
+    let mut found = None;
+    each(from, |namespace, file| {
+        let is_it = namespace.inum == inum;
+        if is_it {
+            found = file.try_clone().ok();
+        }
+        is_it
+    })?;
+    Ok(found)
+}
+
+/// Shows every namespace, in the order of their ids, until enough was seen; whether the kernel tells them.
+fn each(from: File, mut enough: impl FnMut(Namespace, &File) -> bool) -> io::Result<bool> {
     let mut at = from;
     loop {
         match neighbour::<GET_PREV>(&at) {
             Ok((before, _)) => at = before,
             Err(Errno::NOENT) => break,
-            Err(Errno::NOTTY | Errno::INVAL) => return Ok(None),
+            Err(Errno::NOTTY | Errno::INVAL) => return Ok(false),
             Err(errno) => return Err(errno.into()),
         }
     }
-    let id = id(&at).ok_or_else(|| io::Error::other("the kernel does not tell the namespace's id"))?;
-    let mut found = vec![Namespace { inum: inum(&at)?, id }];
-    loop {
+    let mut id = id(&at).ok_or_else(|| io::Error::other("the kernel does not tell the namespace's id"))?;
+    while !enough(Namespace { inum: inum(&at)?, id }, &at) {
         match neighbour::<GET_NEXT>(&at) {
-            Ok((next, id)) => {
-                found.push(Namespace { inum: inum(&next)?, id });
-                at = next;
-            }
-            Err(Errno::NOENT) => return Ok(Some(found)),
+            Ok(next) => (at, id) = next,
+            Err(Errno::NOENT) => break,
             Err(errno) => return Err(errno.into()),
         }
     }
+    Ok(true)
 }
 
 fn inum(namespace: &File) -> io::Result<u32> {

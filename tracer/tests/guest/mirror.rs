@@ -9,6 +9,7 @@ mod compare;
 mod fanotify;
 mod kernel_tables;
 mod made_up;
+mod nobody_in;
 mod perform;
 mod reduce;
 mod run;
@@ -52,6 +53,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror::the_kernels_witnesses_agree", the_kernels_witnesses_agree),
         trial("mirror::equals_the_kernel", equals_the_kernel),
         trial("mirror::fanotify_tells_the_same", fanotify::tells_the_same),
+        trial("mirror::a_namespace_that_nobody_is_in", nobody_in::is_read_and_followed),
         trial("mirror::what_no_hook_tells", classics::what_no_hook_tells),
     ]);
     trials
