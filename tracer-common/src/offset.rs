@@ -57,6 +57,7 @@ pub const OFFSETS: &[Offset] = &[
     required("VFSMOUNT_ROOT", "vfsmount", &["mnt_root"]),
     required("VFSMOUNT_SB", "vfsmount", &["mnt_sb"]),
     required("VFSMOUNT_FLAGS", "vfsmount", &["mnt_flags"]),
+    required("NS_COMMON", "mnt_namespace", &["ns"]),
     required("NS_INUM", "mnt_namespace", &["ns", "inum"]),
     // 6.18 and newer have ns_id; up to 6.17 the same number is seq.
     optional("NS_ID", "mnt_namespace", &["ns", "ns_id"]),
@@ -80,6 +81,8 @@ pub const OFFSETS: &[Offset] = &[
     required("DENTRY_SB", "dentry", &["d_sb"]),
     required("INODE_MODE", "inode", &["i_mode"]),
     required("INODE_RDEV", "inode", &["i_rdev"]),
+    // Of a namespace's file: the namespace.
+    required("INODE_PRIVATE", "inode", &["i_private"]),
     required("PATH_MNT", "path", &["mnt"]),
     required("PATH_DENTRY", "path", &["dentry"]),
     required("TASK_NSPROXY", "task_struct", &["nsproxy"]),

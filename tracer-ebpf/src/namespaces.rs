@@ -5,16 +5,20 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use tracer_common::{
     arch::{CLONE, CLONE_32, REGISTERS_BYTES, UNSHARE, UNSHARE_32},
-    fact::{ABSENT, Actor, COMM_BYTES, NamespaceFact, kind, syscall},
+    fact::{ABSENT, Actor, COMM_BYTES, Header, NamespaceFact, kind, syscall},
     hook,
 };
 
 use crate::{
     context::{Entry, Exit},
-    emit::{Wake, actor, dirty, header, lost, mounts_in, namespace_id, open_syscall, send},
-    globals::{COPY_MNT_NS_ARGUMENTS, NS_INUM, REGISTERS_CALL_NUMBER, TASK_PT_REGS_ARGUMENTS, TASK_STACK},
+    emit::{Wake, actor, call_start, dirty, header, lost, mounts_in, namespace_id, open_syscall, send},
+    globals::{
+        COPY_MNT_NS_ARGUMENTS, DENTRY_INODE, INODE_PRIVATE, NS_COMMON, NS_INUM, PATH_DENTRY, REGISTERS_CALL_NUMBER,
+        TASK_PT_REGS_ARGUMENTS, TASK_STACK,
+    },
     maps::{CALLS, Call, OPEN},
     read::{current, is_error, member, pointer, read},
+    targets::path_of,
     turn::Turn,
 };
 
@@ -49,23 +53,40 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
     if is_error(made) {
         return;
     }
+    if !tell(header(kind::NAMESPACE_MADE, hook::NAMESPACE_MADE, 0, 0), made, from, calling()) {
+        lost();
+        dirty(Some(made));
+    }
+}
+
+/// The namespace behind the descriptor that the open call returned (`FSMOUNT_NAMESPACE`, `OPEN_TREE_NAMESPACE`). Its own end says the rest.
+#[inline(always)]
+pub(crate) fn made_behind(hook: u32, syscall: u32, descriptor: i32) {
+    let inode = pointer(pointer(path_of(descriptor), &PATH_DENTRY), &DENTRY_INODE);
+    let made = pointer(inode, &INODE_PRIVATE).wrapping_sub(u64::from(NS_COMMON.load()));
+    if !tell(header(kind::NAMESPACE_MADE, hook, call_start(), 0), made, 0, syscall) {
+        dirty(Some(made));
+    }
+}
+
+/// Sends it; whether there was room.
+#[inline(always)]
+fn tell(header: Header, made: u64, from: u64, syscall: u32) -> bool {
+    let hook = u32::from(header.hook);
     let mut fact = NamespaceFact {
-        header: header(kind::NAMESPACE_MADE, hook::NAMESPACE_MADE, 0, 0),
+        header,
         id: namespace_id(made),
         from_id: namespace_id(from),
         inum: member(made, &NS_INUM),
         from_inum: member(from, &NS_INUM),
         mounts: mounts_in(made),
-        syscall: calling(),
+        syscall,
         actor: Actor { cgroup_id: 0, ns_id: 0, ns_inum: 0, uid: 0, comm: [0; COMM_BYTES] },
     };
     actor(&raw mut fact.actor);
     let bytes = size_of::<NamespaceFact>();
     // SAFETY: the record is a whole one on the stack.
-    if !unsafe { send(&CALLS, hook::NAMESPACE_MADE, (&raw mut fact).cast(), bytes, 0, Wake::Yes) } {
-        lost();
-        dirty(Some(made));
-    }
+    unsafe { send(&CALLS, hook, (&raw mut fact).cast(), bytes, 0, Wake::Yes) }
 }
 
 /// The system call that this thread is in, of those that make namespaces; 0 for any other.

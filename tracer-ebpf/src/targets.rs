@@ -18,6 +18,7 @@ use crate::{
     },
     maps::{CALLS, Call, SCRATCH, SCRATCH_MASK, slot},
     mount::{Place, fill, mount_of, own_root, stands_at},
+    namespaces::made_behind,
     read::{current, member, pointer, read},
     steps::Steps,
     tree::{self, next_mount},
@@ -61,9 +62,12 @@ pub(crate) fn behind(door: Behind, given: &Given, result: i32, before: u32) -> u
         return before;
     }
     match door.syscall {
-        syscall::FSMOUNT if flags & MAKES_NAMESPACE == 0 => detached(door, slot::FSMOUNT, result),
-        syscall::OPEN_TREE if flags & MAKES_NAMESPACE == 0 => detached(door, slot::OPEN_TREE, result),
-        syscall::OPEN_TREE_ATTR if flags & MAKES_NAMESPACE != 0 => before,
+        syscall::FSMOUNT | syscall::OPEN_TREE | syscall::OPEN_TREE_ATTR if flags & MAKES_NAMESPACE != 0 => {
+            made_behind(door.hook, door.syscall, result);
+            before
+        }
+        syscall::FSMOUNT => detached(door, slot::FSMOUNT, result),
+        syscall::OPEN_TREE => detached(door, slot::OPEN_TREE, result),
         syscall::OPEN_TREE_ATTR if flags & CLONE != 0 => detached(door, slot::OPEN_TREE_ATTR, result),
         syscall::OPEN_TREE_ATTR => {
             let subject = mount_of(path_of(result));
@@ -127,7 +131,7 @@ extern "C" fn attributes_fact(hook_and_slot: u32, subject: u64) -> u32 {
 
 /// The `struct path` of the file behind one of the caller's descriptors.
 #[inline(always)]
-fn path_of(descriptor: i32) -> u64 {
+pub(crate) fn path_of(descriptor: i32) -> u64 {
     file_of(descriptor).wrapping_add(u64::from(FILE_PATH.load()))
 }
 

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use tracer_common::fact::MAKES_NAMESPACE;
 
 use crate::operation::{
-    Asked, CallEnd, CallId, Cause, Claimed, Effect, EffectKind, Found, Mount, MountKey, Op, Operation, Role, Section,
-    SectionFact, Syscall,
+    Asked, CallEnd, CallId, Cause, Claimed, Effect, EffectKind, Found, Mount, MountKey, NamespaceChange, Op, Operation,
+    Role, Section, SectionFact, Syscall,
 };
 
 /// How long a section waits for the end of its call: longer than any call that has already changed a table takes.
@@ -20,9 +20,9 @@ pub const CALL_PATIENCE_NS: u64 = 30_000_000_000;
 /// called `mount`.
 const MAX_DETACHED: usize = 4096;
 
-/// Calls whose mounts are remembered until their end: far more than threads mount at once. The end of some may have been
-/// lost, so that beyond this all are forgotten.
-const MAX_TARGETS: usize = 4096;
+/// Calls of which it is remembered until their end what was said of them: far more than threads mount at once. The end of some may
+/// have been lost, so that beyond this all are forgotten.
+const MAX_SAID: usize = 4096;
 
 /// Flags of mount(2) in `sys/mount.h`.
 mod ms {
@@ -58,10 +58,19 @@ pub enum Assembled {
 pub struct Assemble {
     /// The sections of open calls, by thread: a thread is in one call at a time.
     open: HashMap<u64, (CallId, Vec<Section>)>,
-    /// The mounts that open calls are about, by thread.
-    targets: HashMap<u64, (CallId, Vec<Mount>)>,
+    /// What was said of open calls, by thread.
+    said: HashMap<u64, (CallId, Said)>,
     /// How detached mounts came to be, until they enter a namespace.
     detached: HashMap<MountKey, Op>,
+}
+
+/// What was said of a call before its end, and not by a section.
+#[derive(Debug, Default)]
+struct Said {
+    /// The mounts that it is about.
+    targets: Vec<Mount>,
+    /// The namespace that it made.
+    made: Option<NamespaceChange>,
 }
 
 impl Assemble {
@@ -76,22 +85,31 @@ impl Assemble {
 
     /// A mount that a call is about was found.
     pub fn target(&mut self, call: CallId, mount: Mount) {
-        if self.targets.len() >= MAX_TARGETS {
-            self.targets.clear();
+        self.said_of(call).targets.push(mount);
+    }
+
+    /// A call made a namespace.
+    pub fn made(&mut self, call: CallId, change: NamespaceChange) {
+        self.said_of(call).made = Some(change);
+    }
+
+    fn said_of(&mut self, call: CallId) -> &mut Said {
+        if self.said.len() >= MAX_SAID {
+            self.said.clear();
         }
-        let known = self.targets.entry(call.thread).or_insert_with(|| (call, Vec::new()));
+        let known = self.said.entry(call.thread).or_insert_with(|| (call, Said::default()));
         if known.0 != call {
-            *known = (call, Vec::new());
+            *known = (call, Said::default());
         }
-        known.1.push(mount);
+        &mut known.1
     }
 
     /// A call has ended.
     pub fn call(&mut self, end: CallEnd) -> Vec<Assembled> {
         let mut assembled = self.missed(end.id);
         let sections = self.open.remove(&end.id.thread).map(|(_, sections)| sections).unwrap_or_default();
-        let found = self.targets.remove(&end.id.thread).filter(|(call, _)| *call == end.id);
-        let targets = found.map(|(_, mounts)| mounts).unwrap_or_default();
+        let said = self.said.remove(&end.id.thread).filter(|(call, _)| *call == end.id);
+        let Said { targets, made } = said.map(|(_, said)| said).unwrap_or_default();
         let asked = Asked { syscall: end.syscall, flags: end.claimed.flags, target_id: end.target_id };
         let mut operation = self.operation(&sections, asked, &end.claimed);
         if end.errno == 0 {
@@ -104,6 +122,7 @@ impl Assemble {
         };
         // One whose end was lost may have changed anything.
         operation.complete &= sections.len() >= end.sections as usize;
+        operation.namespace = made;
         operation.actor = Some(end.actor.clone());
         operation.end_ns = end.end_ns;
         // Where sections say what changed, what the kernel found before says nothing more.
@@ -165,7 +184,7 @@ impl Assemble {
         let late =
             |sections: &Vec<Section>| sections.last().is_none_or(|last| last.end_ns + CALL_PATIENCE_NS < until_ns);
         let expired: Vec<_> = self.open.extract_if(|_, (_, sections)| late(sections)).collect();
-        self.targets.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= until_ns);
+        self.said.retain(|_, (call, _)| call.start_ns + CALL_PATIENCE_NS >= until_ns);
         expired.into_iter().map(|(_, (_, sections))| self.without_end(&sections)).collect()
     }
 

@@ -85,6 +85,8 @@ pub enum Fact {
     CallEnd(Box<CallEnd>),
     /// A mount namespace was made.
     NamespaceMade {
+        /// The call that gives a descriptor of it and has not ended yet; `None` where a thread is in it.
+        call: Option<CallId>,
         /// Who made it.
         actor: Actor,
         /// `CLOCK_BOOTTIME` in nanoseconds.
@@ -137,7 +139,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
                 return Ok(Fact::Section(tag(&header), SectionFact::NamespaceEnd(change)));
             }
             let actor = actor(&header, &fact.actor);
-            Ok(Fact::NamespaceMade { actor, boot_ns: header.boot_ns, change })
+            Ok(Fact::NamespaceMade { call: tag(&header).call, actor, boot_ns: header.boot_ns, change })
         }
         kind::SECTION_END => {
             let (end, _) = fixed::<SectionEnd>(record)?;

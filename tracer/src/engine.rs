@@ -274,8 +274,12 @@ impl Engine {
                 self.assemble.target(call, *mount);
                 Vec::new()
             }
-            Fact::NamespaceMade { actor, boot_ns, change } => {
+            Fact::NamespaceMade { call, actor, boot_ns, change } => {
                 self.reflect(|mirror| mirror.made(change.namespace, boot_ns));
+                if let Some(call) = call {
+                    self.assemble.made(call, change);
+                    return Vec::new();
+                }
                 let bare = Operation::bare(Op::NamespaceCreated, boot_ns);
                 let cause = change.made_by.map(|_| Cause::Syscall);
                 let operation = Operation { actor: Some(actor), cause, namespace: Some(change), ..bare };

@@ -329,7 +329,9 @@ impl Mirror {
             Some(table) => table.cloned(&clones, now_ns),
             None => Vec::new(),
         };
-        let whole = known && entries.len() == last.mounts as usize;
+        // A copy is one tree. What is put together of two stands on one another, and how is not told.
+        let roots = entries.iter().filter(|(identity, entry)| entry.parent == *identity).count();
+        let whole = known && roots == 1 && entries.len() == last.mounts as usize;
         for (identity, entry) in entries {
             self.insert(place, identity, entry);
         }

@@ -80,6 +80,22 @@ fn mounts_without_names_are_counted_and_stand_between_those_that_have_one() {
 }
 
 #[test]
+fn a_namespace_for_a_descriptor_is_told_before_its_call_ends() {
+    let made = |inum| {
+        let namespace = Namespace { inum, id: inum.into() };
+        NamespaceChange { namespace, copied_from: None, mounts: 3, made_by: None }
+    };
+    let mut assemble = Assemble::default();
+    assemble.made(ID, made(7));
+    let first = operation(assemble.call(call(Syscall::OpenTree, MAKES_NAMESPACE, 0)));
+    assert_eq!((first.op, first.namespace, first.errno()), (Op::NamespaceCreated, Some(made(7)), Some(0)));
+    // What was said of an earlier call of the thread, whose end was missed, is none of this one's.
+    assemble.made(CallId { start_ns: 1, ..ID }, made(8));
+    let second = operation(assemble.call(call(Syscall::Fsmount, MAKES_NAMESPACE, 1)));
+    assert_eq!((second.op, second.namespace, second.errno()), (Op::NamespaceCreated, None, Some(1)));
+}
+
+#[test]
 fn what_was_asked_for_may_be_told_like_a_copy() {
     let mut assemble = Assemble::default();
     let mut seen = |moved: Option<Mount>| {
@@ -131,10 +147,10 @@ fn a_detached_mount_that_is_attached_is_what_it_was_made_as() {
 #[test]
 fn targets_of_calls_whose_end_was_lost_do_not_pile_up() {
     let mut assemble = Assemble::default();
-    for thread in 0..3 * MAX_TARGETS as u64 {
+    for thread in 0..3 * MAX_SAID as u64 {
         assemble.target(CallId { thread, start_ns: 1 }, mount(2));
     }
-    assert!(assemble.targets.len() <= MAX_TARGETS);
+    assert!(assemble.said.len() <= MAX_SAID);
 }
 
 #[test]

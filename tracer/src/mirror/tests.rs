@@ -154,6 +154,14 @@ fn a_birth_of_which_something_is_missing_is_read() {
 }
 
 #[test]
+fn a_namespace_of_two_trees_is_read() {
+    // As open_tree(2) makes one: on which of the mounts the tree was put nothing tells.
+    let mut mirror = having(&[1, 2, 3]);
+    mirror.section(&section(vec![SectionFact::Clones(clones(&[(2, 12), (3, 13)], 2))], 10));
+    assert_eq!((state(&mirror, OTHER), mirror.due(u64::MAX)), (Some(State::Unread), Some(OTHER.inum)));
+}
+
+#[test]
 fn an_end_takes_the_table_along() {
     let mut mirror = having(&[1]);
     let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };

@@ -149,6 +149,10 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
             let namespace = File::open(format!("/proc/{pid}/ns/mnt")).map_err(|_| Errno::NOENT)?;
             rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
         }
+        ["enter", namespace] => {
+            let namespace = File::open(namespace).map_err(|_| Errno::NOENT)?;
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
+        }
         ["mkdir", path] => rustix::fs::mkdir(*path, 0o755.into()),
         ["switch", target] => switch_root(target),
         ["pivot", new, old] => rustix::process::pivot_root(*new, *old),

@@ -22,6 +22,9 @@ use super::program::{Lasting, Program};
 use super::trees::{self, Tree};
 use super::trial::trial;
 
+/// `OPEN_TREE_NAMESPACE` and `FSMOUNT_NAMESPACE` of `linux/mount.h`.
+const MAKES_NAMESPACE: u32 = 2;
+
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("detached::a_new_mount_made_and_attached", a_new_mount_made_and_attached),
@@ -47,6 +50,19 @@ pub(crate) fn context(create: bool) -> Result<OwnedFd> {
 /// fsmount(2), read-only.
 fn fsmount(context: &OwnedFd) -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// A namespace of a clone of what is there, by a descriptor: `OPEN_TREE_NAMESPACE` (7.0 and newer).
+pub(crate) fn namespace_of_tree(source: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::from_bits_retain(MAKES_NAMESPACE);
+    rustix::mount::open_tree(CWD, source, flags).context("open_tree that makes a namespace")
+}
+
+/// The same of a new file system: `FSMOUNT_NAMESPACE`.
+pub(crate) fn namespace_of_tmpfs() -> Result<OwnedFd> {
+    let context = context(true)?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC | FsMountFlags::from_bits_retain(MAKES_NAMESPACE);
+    rustix::mount::fsmount(&context, flags, MountAttrFlags::empty()).context("fsmount that makes a namespace")
 }
 
 /// `move_mount(2)` of a descriptor.

@@ -1,6 +1,7 @@
 //! A mount namespace is made and ends: each is one operation, with its inode number, of which it is a copy, and how many
 //! mounts are in it.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::WaitOptions;
 
 use super::actor::Actor;
+use super::detached;
 use super::ground;
 use super::kernel;
 use super::operation::Operation;
@@ -29,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("namespaces::birth_and_death", birth_and_death),
         trial("namespaces::a_birth_that_is_refused", a_birth_that_is_refused),
         trial("namespaces::made_by_clone_and_clone3", made_by_clone_and_clone3),
+        trial("namespaces::made_for_a_descriptor", made_for_a_descriptor),
         trial("namespaces::entered_by_setns", entered_by_setns),
         trial("namespaces::mounts_go_with_their_namespace", mounts_go_with_their_namespace),
     ]
@@ -69,6 +72,35 @@ fn a_birth_that_is_refused() -> Result<()> {
     let shown = trace.drain()?;
     ensure!(shown.is_empty(), "no namespace was made, but this was shown: {shown:#?}");
     Ok(())
+}
+
+/// `OPEN_TREE_NAMESPACE` and `FSMOUNT_NAMESPACE` (7.0 and newer) give a descriptor of a namespace that nobody is in.
+fn made_for_a_descriptor() -> Result<()> {
+    if !kernel::is_at_least(7, 0)? {
+        return Ok(());
+    }
+    let mut trace = Lasting::trace()?;
+    let source = ground::directory("tree")?;
+    let tree = detached::namespace_of_tree(&source)?;
+    expect_made(&trace.drain_one()?, "open_tree", &tree)?;
+    let mount = detached::namespace_of_tmpfs()?;
+    expect_made(&trace.drain_one()?, "fsmount", &mount)?;
+    // The twin: a refused one is none.
+    let refused = detached::namespace_of_tree(&source.join("not-there"));
+    ensure!(refused.is_err(), "a namespace of nothing was made");
+    let refused = trace.drain_one()?;
+    refused.expect("/op", "namespace_created")?;
+    refused.expect("/result/name", "ENOENT")?;
+    refused.expect("/namespace", serde_json::Value::Null)
+}
+
+fn expect_made(created: &Operation, syscall: &str, namespace: &OwnedFd) -> Result<()> {
+    created.expect("/op", "namespace_created")?;
+    created.expect("/syscall", syscall)?;
+    created.expect("/result/errno", 0)?;
+    created.expect("/namespace/mntns", rustix::fs::fstat(namespace)?.st_ino)?;
+    created.expect("/namespace/mntns_id", raw::namespace_id(namespace.as_fd())?.to_string())?;
+    created.expect("/namespace/copied_from_mntns", serde_json::Value::Null)
 }
 
 /// A child that is born into a namespace of its own, and ends with it.

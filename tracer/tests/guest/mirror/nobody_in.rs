@@ -2,6 +2,8 @@
 //! newer).
 
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::mount::MountPropagationFlags;
 
 use super::super::actor::Actor;
+use super::super::detached;
 use super::super::ground::{self, Mounted};
 use super::super::kernel;
 use super::super::node::Agent;
@@ -91,9 +94,24 @@ pub(super) fn is_read_and_followed() -> Result<()> {
     let mntns = left.table.mntns;
     drop(left);
     until(&mut socket, |socket| Ok(!socket.tables()?.0.contains_key(&mntns))).context("the end of a namespace")?;
+    if kernel::is_at_least(7, 0)? {
+        made_for_a_descriptor_is_read(&mut socket, &shared)?;
+    }
     agent.program.terminate()?;
     drop(receiver);
     peers.unmount()
+}
+
+/// One that nobody has ever been in. Who looks by the kernel's files goes into it when the agent has read it.
+fn made_for_a_descriptor_is_read(socket: &mut Socket, source: &Path) -> Result<()> {
+    let namespace = detached::namespace_of_tree(source)?;
+    let mntns = rustix::fs::fstat(&namespace)?.st_ino;
+    let is_exact = |socket: &mut Socket| Ok(socket.tables()?.0.get(&mntns).is_some_and(|table| table.state == "exact"));
+    until(socket, is_exact).context("a namespace that was made for a descriptor")?;
+    let held = socket.tables()?.0.remove(&mntns).context("it is there")?;
+    let mut actor = Actor::start()?;
+    actor.must(&["enter", &format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd())])?;
+    Left::of(&actor)?.expect_equal(&held)
 }
 
 fn until(socket: &mut Socket, is_so: impl Fn(&mut Socket) -> Result<bool>) -> Result<()> {
