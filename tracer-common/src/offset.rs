@@ -81,6 +81,7 @@ pub const OFFSETS: &[Offset] = &[
     required("DENTRY_SB", "dentry", &["d_sb"]),
     required("INODE_MODE", "inode", &["i_mode"]),
     required("INODE_RDEV", "inode", &["i_rdev"]),
+    required("INODE_NUMBER", "inode", &["i_ino"]),
     // Of a namespace's file: the namespace.
     required("INODE_PRIVATE", "inode", &["i_private"]),
     required("PATH_MNT", "path", &["mnt"]),

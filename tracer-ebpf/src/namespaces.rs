@@ -13,8 +13,8 @@ use crate::{
     context::{Entry, Exit},
     emit::{Wake, actor, call_start, dirty, header, lost, mounts_in, namespace_id, open_syscall, send},
     globals::{
-        COPY_MNT_NS_ARGUMENTS, DENTRY_INODE, INODE_PRIVATE, NS_COMMON, NS_INUM, PATH_DENTRY, REGISTERS_CALL_NUMBER,
-        TASK_PT_REGS_ARGUMENTS, TASK_STACK,
+        COPY_MNT_NS_ARGUMENTS, DENTRY_INODE, INODE_NUMBER, INODE_PRIVATE, NS_COMMON, NS_INUM, PATH_DENTRY,
+        REGISTERS_CALL_NUMBER, TASK_PT_REGS_ARGUMENTS, TASK_STACK,
     },
     maps::{CALLS, Call, OPEN},
     read::{current, is_error, member, pointer, read},
@@ -64,6 +64,10 @@ pub(crate) fn made(context: &impl Exit, turn: Turn) {
 pub(crate) fn made_behind(hook: u32, syscall: u32, descriptor: i32) {
     let inode = pointer(pointer(path_of(descriptor), &PATH_DENTRY), &DENTRY_INODE);
     let made = pointer(inode, &INODE_PRIVATE).wrapping_sub(u64::from(NS_COMMON.load()));
+    // Another thread may have put another file there meanwhile: a namespace's has the namespace's number.
+    if u64::from(member::<u32>(made, &NS_INUM)) != member::<u64>(inode, &INODE_NUMBER) {
+        return;
+    }
     if !tell(header(kind::NAMESPACE_MADE, hook, call_start(), 0), made, 0, syscall) {
         dirty(Some(made));
     }

@@ -163,7 +163,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
 
 fn mount_fact(record: &[u8]) -> Result<Fact, DecodeError> {
     let (fact, tail) = fixed::<MountFact>(record)?;
-    let mount = Box::new(mount(&fact.mount, &mut Tail(tail))?);
+    let mount = Box::new(Mount { told_ns: fact.header.boot_ns, ..mount(&fact.mount, &mut Tail(tail))? });
     let role = match fact.header.kind {
         kind::TARGET => {
             return Ok(Fact::Target(CallId { thread: fact.header.thread, start_ns: fact.header.call }, mount));
@@ -268,6 +268,7 @@ fn mount(mount: &fact::Mount, tail: &mut Tail<'_>) -> Result<Mount, DecodeError>
             superblock: mount.superblock,
             next_peer: mount.next_peer,
         },
+        told_ns: 0,
         ns_mounts: mount.ns_mounts,
         id: mount.id,
         id_unique: some(mount.id_unique),

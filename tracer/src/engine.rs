@@ -336,9 +336,8 @@ const REMOUNT: u64 = 32;
 /// remount whose record is missing, because a return probe was skipped or its path ran into an automount.
 fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
     let sets = match end.syscall {
-        Syscall::MountSetattr | Syscall::OpenTreeAttr => {
-            end.claimed.attributes | end.claimed.cleared != 0 && end.sections == 0
-        }
+        // What its caller claims another thread may have rewritten since.
+        Syscall::MountSetattr | Syscall::OpenTreeAttr => end.sections == 0,
         Syscall::Mount => end.claimed.flags & REMOUNT != 0,
         _ => false,
     };

@@ -19,6 +19,8 @@ struct Table {
     places: HashMap<MountKey, usize>,
     /// How many mounts the namespace has, as its last record says and what changed since.
     count: u64,
+    /// Something was lost since its reading began: any of it may be wrong.
+    lost: bool,
 }
 
 impl Table {
@@ -101,7 +103,7 @@ impl Existing {
     /// Something was lost: what is being read may be wrong.
     pub fn lost(&mut self) {
         for table in self.tables.values_mut() {
-            table.count = u64::MAX;
+            table.lost = true;
         }
     }
 
@@ -113,7 +115,7 @@ impl Existing {
 }
 
 fn shown(table: Table) -> impl Iterator<Item = Operation> {
-    let complete = table.places.len() as u64 == table.count;
+    let complete = !table.lost && table.places.len() as u64 == table.count;
     table.mounts.into_iter().flatten().map(move |(at_ns, mount)| {
         let effect = Effect { kind: EffectKind::Present, propagated: None, section: None, mount };
         Operation { effects: Some(vec![effect]), complete, ..Operation::bare(Op::Existing, at_ns) }
@@ -209,6 +211,8 @@ mod tests {
         assert!(existing.read(INUM).iter().all(|one| !one.complete));
         existing.seed(1, Mount { ns_mounts: 1, ..mount(1) });
         existing.lost();
+        existing.changed(2, Role::Attach, &mount(2));
+        existing.seed(3, Mount { ns_mounts: 2, ..mount(1) });
         assert!(existing.read(INUM).iter().all(|one| !one.complete), "nobody knows what was lost");
     }
 

@@ -100,7 +100,12 @@ impl Mirror {
         }
         self.born(&clones, now_ns);
         for (group, heir) in gone.ended(&self.groups) {
-            self.inherit(group, heir);
+            if gone.is_heard(group) || self.reads.is_settled() {
+                self.inherit(group, heir);
+            } else {
+                // Somebody may be left in a table that is not known.
+                self.soil_orphans(group, now_ns);
+            }
         }
     }
 
@@ -110,7 +115,7 @@ impl Mirror {
         self.audit.told(place, mount);
         let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&mount.objects.mount));
         if let Some(entry) = known {
-            entry.set_flags(mount.flags);
+            entry.set_flags(mount);
         }
     }
 
@@ -241,9 +246,12 @@ impl Mirror {
         self.insert(place_of(mount), mount.objects.mount, Entry::of(mount, at_ns));
     }
 
-    fn insert(&mut self, place: Namespace, identity: u64, entry: Entry) {
-        let before = self.tables.entry(place).or_default().mounts.insert(identity, entry);
-        if let Some(before) = before {
+    fn insert(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
+        let mounts = &mut self.tables.entry(place).or_default().mounts;
+        if let Some(before) = mounts.get(&identity) {
+            entry.keep_newer_flags(before);
+        }
+        if let Some(before) = mounts.insert(identity, entry) {
             self.groups.take(place, identity, &before);
         }
         self.groups.add(place, identity, &entry);
@@ -294,6 +302,13 @@ impl Mirror {
                 entry.master = heir;
                 self.groups.slave(place, identity, entry);
             }
+        }
+    }
+
+    /// Nobody knows who is master of a group's slaves now.
+    fn soil_orphans(&mut self, group: u32, now_ns: u64) {
+        for place in self.groups.orphans(group) {
+            self.soil(place, ReadReason::Lost, now_ns);
         }
     }
 

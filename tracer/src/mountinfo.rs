@@ -81,6 +81,7 @@ impl<'a> Fields<'a> {
         let fstype = unescape(self.next("file system's type")?);
         let source = unescape(self.next("source")?);
         let mount = Mount {
+            told_ns: 0,
             objects: Objects::default(),
             ns_mounts: 0,
             id,

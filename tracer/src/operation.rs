@@ -82,6 +82,8 @@ pub struct Objects {
 pub struct Mount {
     /// What it is made of.
     pub objects: Objects,
+    /// When a probe began to look at it, `CLOCK_BOOTTIME` in nanoseconds; 0 where none has.
+    pub told_ns: u64,
     /// Mounts in its namespace; before the change, if this is the first fact of a section about that namespace.
     pub ns_mounts: u32,
     /// `mnt_id`, the first field of mountinfo; the kernel uses it again.
@@ -527,6 +529,7 @@ pub(crate) mod tests {
                 superblock: 7,
                 next_peer: identity,
             },
+            told_ns: 0,
             ns_mounts: 0,
             id,
             id_unique: Some(identity),
@@ -575,6 +578,6 @@ pub(crate) mod tests {
             Some(Role::Detach) => BareMounts::Gone(mounts.iter().map(gone).collect()),
             role => BareMounts::There(role, mounts.iter().map(there).collect()),
         };
-        SectionFact::Bare(Bare { namespace, ns_mounts, mounts })
+        SectionFact::Bare(Bare { namespace, told_ns: 0, ns_mounts, mounts })
     }
 }

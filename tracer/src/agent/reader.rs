@@ -34,6 +34,9 @@ const PROC: &str = "/proc";
 /// so much.
 const RING_BYTES_EACH: usize = 256 << 10;
 
+/// How often somebody else is looked for whose table it is, when one has ended just then.
+const TRIES: usize = 5;
+
 /// What became of a namespace's table, by its inode number.
 pub(super) enum Read {
     /// A part was read; the reader waits until what it told was taken out of the ring.
@@ -116,7 +119,8 @@ impl Tables {
     fn serve(mut self, asked: &Receiver<u32>) {
         while let Ok(inum) = asked.recv() {
             let read = self.read(inum);
-            if self.done.send(read).is_err() {
+            let lost = self.visitor.as_ref().is_some_and(Visitor::is_lost);
+            if self.done.send(read).is_err() || lost {
                 break;
             }
         }
@@ -143,8 +147,13 @@ impl Tables {
 
     /// The table of a namespace, by somebody who is in it, or where nobody is from within.
     fn open(&mut self, inum: u32) -> io::Result<Option<File>> {
-        if let Some(task) = self.task_in(inum)? {
-            return File::open(task.dir(Path::new(PROC)).join("mounts")).map(Some);
+        for _ in 0..TRIES {
+            let Some(task) = self.task_in(inum)? else { break };
+            match File::open(task.dir(Path::new(PROC)).join("mounts")) {
+                // It has ended just then: there may be others.
+                Err(error) if is_gone(&error) => drop(self.tasks.remove(&inum)),
+                table => return table.map(Some),
+            }
         }
         let visitor = match &mut self.visitor {
             Some(visitor) => visitor,
@@ -184,6 +193,10 @@ impl Tables {
 
 /// Who was in it has ended, and there may be others; or it cannot be read.
 fn unreadable(inum: u32, error: io::Error) -> Read {
-    let gone = [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some);
-    if gone.contains(&Errno::from_io_error(&error)) { Read::Gone(inum) } else { Read::Failed(inum, error) }
+    if is_gone(&error) { Read::Gone(inum) } else { Read::Failed(inum, error) }
+}
+
+/// Whether who was asked has ended.
+fn is_gone(error: &io::Error) -> bool {
+    [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some).contains(&Errno::from_io_error(error))
 }

@@ -59,7 +59,8 @@ pub(super) fn bare(record: &[u8]) -> Result<Fact, DecodeError> {
     } else {
         BareMounts::There(role(batch.what)?, entries(tail, batch.count, MAX_BARE, there)?)
     };
-    let bare = Bare { namespace: namespace(batch.ns_inum, batch.ns_id), ns_mounts: batch.ns_mounts, mounts };
+    let (namespace, told_ns) = (namespace(batch.ns_inum, batch.ns_id), batch.header.boot_ns);
+    let bare = Bare { namespace, told_ns, ns_mounts: batch.ns_mounts, mounts };
     Ok(Fact::Section(tag(&batch.header), SectionFact::Bare(bare)))
 }
 

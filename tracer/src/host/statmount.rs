@@ -180,6 +180,7 @@ impl Answer {
         let idmapped = attributes & IDMAP != 0;
         let own = flags::to_options(flags) + if idmapped { ",idmapped" } else { "" };
         let mount = Mount {
+            told_ns: 0,
             objects: Objects::default(),
             ns_mounts: 0,
             id: self.u32(56)?,

@@ -19,6 +19,8 @@ pub struct Visitor {
     /// The node's /proc, which the other namespace need not have.
     proc: OwnedFd,
     home: File,
+    /// It could not come back.
+    lost: bool,
 }
 
 impl Visitor {
@@ -28,17 +30,26 @@ impl Visitor {
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
         let home = File::open(proc.join("thread-self/ns/mnt"))?;
         let proc = openat(CWD, proc, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { proc, home })
+        Ok(Self { proc, home, lost: false })
     }
 
     /// The table of the namespace with this inode number, as /proc shows it to who is in it; `None` if there is no such namespace, or
     /// the kernel cannot tell those that no process is in (before 6.12).
-    pub fn open_table(&self, inum: u32) -> io::Result<Option<File>> {
+    ///
+    /// A thread that could not come back must read nothing more: what it would find in /proc is another's.
+    pub fn open_table(&mut self, inum: u32) -> io::Result<Option<File>> {
         let Some(namespace) = nsfs::find(self.home.try_clone()?, inum)? else { return Ok(None) };
         enter(&namespace)?;
         let table = openat(&self.proc, "thread-self/mounts", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        enter(&self.home)?;
+        let back = enter(&self.home);
+        self.lost = back.is_err();
+        back?;
         Ok(Some(table?.into()))
+    }
+
+    /// Whether the thread could not come back.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 }
 

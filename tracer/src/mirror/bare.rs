@@ -16,7 +16,7 @@ impl Mirror {
             BareMounts::There(role, mounts) => {
                 self.meet(place, now_ns);
                 for mount in mounts {
-                    let entry = Entry::bare(mount, now_ns);
+                    let entry = Entry::bare(mount, bare.told_ns, now_ns);
                     if *role == Some(Role::Attach) {
                         self.enter(place, mount.identity, entry);
                     } else {

@@ -29,6 +29,8 @@ pub struct Entry {
     pub dev: Dev,
     /// `MNT_*` of `linux/mount.h` that users see.
     pub flags: u32,
+    /// When a probe began to look at these, `CLOCK_BOOTTIME` in nanoseconds.
+    pub flags_ns: u64,
     /// The peer group, when shared.
     pub shared: Option<u32>,
     /// The master's peer group, when a slave.
@@ -52,6 +54,7 @@ impl Entry {
             superblock: mount.objects.superblock,
             dev: mount.dev,
             flags: mount.flags & PUBLIC_FLAGS,
+            flags_ns: mount.told_ns,
             shared: mount.shared,
             master: mount.master,
             unbindable: mount.unbindable,
@@ -59,8 +62,8 @@ impl Entry {
         }
     }
 
-    /// As a fact without names has it.
-    pub(super) fn bare(mount: &BareMount, at_ns: u64) -> Self {
+    /// As a fact without names has it, that was told at `told_ns`.
+    pub(super) fn bare(mount: &BareMount, told_ns: u64, at_ns: u64) -> Self {
         Self {
             id: mount.key.id,
             id_unique: mount.key.id_unique,
@@ -71,6 +74,7 @@ impl Entry {
             superblock: mount.superblock,
             dev: mount.dev,
             flags: mount.flags & PUBLIC_FLAGS,
+            flags_ns: told_ns,
             shared: mount.shared,
             master: mount.master,
             unbindable: mount.unbindable,
@@ -86,6 +90,7 @@ impl Entry {
             parent: parent.0,
             parent_id: parent.1,
             flags: clone.flags & PUBLIC_FLAGS,
+            flags_ns: 0,
             shared: clone.shared,
             master: clone.master,
             unbindable: clone.unbindable,
@@ -94,8 +99,19 @@ impl Entry {
         }
     }
 
-    pub(super) fn set_flags(&mut self, flags: u32) {
-        self.flags = flags & PUBLIC_FLAGS;
+    /// The attributes that a mount has, unless it is known what they were later.
+    pub(super) fn set_flags(&mut self, mount: &Mount) {
+        if mount.told_ns >= self.flags_ns {
+            (self.flags, self.flags_ns) = (mount.flags & PUBLIC_FLAGS, mount.told_ns);
+        }
+    }
+
+    /// Attributes change outside of sections too, and who changes them tells it afterwards: a fact that was told before and is put in
+    /// later knows less.
+    pub(super) fn keep_newer_flags(&mut self, known: &Self) {
+        if known.flags_ns > self.flags_ns {
+            (self.flags, self.flags_ns) = (known.flags, known.flags_ns);
+        }
     }
 
     /// In what two differ, as words with both values; what says when is no difference.

@@ -40,6 +40,11 @@ impl Gone {
         }
     }
 
+    /// Whether members of a group were told one by one: what is said of its end does not rest on the tables.
+    pub(super) fn is_heard(&self, group: u32) -> bool {
+        self.groups.contains_key(&group)
+    }
+
     /// The groups that end, and who inherits their slaves. `left` is who is known to be left.
     pub(super) fn ended(&self, left: &Groups) -> Vec<(u32, Option<u32>)> {
         let all_go = |(group, (master, next)): (&u32, &(Option<u32>, Vec<u64>))| {

@@ -7,6 +7,9 @@ use crate::operation::{Mount, Namespace};
 /// How often nobody may be seen in a namespace before it is taken for one that ended.
 const MOST_UNSEEN: u32 = 4;
 
+/// How long after a reading that told nothing a namespace of which nothing is known is looked for again.
+const AGAIN_NS: u64 = 50_000_000;
+
 impl Mirror {
     /// A table that is being read has this mount.
     pub fn seed(&mut self, at_ns: u64, mount: &Mount) {
@@ -42,11 +45,23 @@ impl Mirror {
         if told.is_empty() {
             // Who was in it went elsewhere just then.
             self.failed(inum, now_ns);
+            if untold.is_empty() {
+                self.want(inum, ReadReason::Start, now_ns + AGAIN_NS);
+            }
             return;
         }
         for namespace in untold {
             // It ended, and another one has its number.
-            self.end(namespace, &mut Gone::default());
+            let mut gone = Gone::default();
+            self.end(namespace, &mut gone);
+            self.doubt_slaves_of(&gone, now_ns);
+        }
+    }
+
+    /// What went without a word may have been the last of its group.
+    fn doubt_slaves_of(&mut self, gone: &Gone, now_ns: u64) {
+        for (group, _) in gone.ended(&self.groups) {
+            self.soil_orphans(group, now_ns);
         }
     }
 
@@ -68,7 +83,9 @@ impl Mirror {
             table.unseen += u32::from(table.state != State::Exact);
             if table.unseen > MOST_UNSEEN {
                 self.reads.leave_alone(inum, now_ns);
-                self.forget(namespace, &mut Gone::default());
+                let mut gone = Gone::default();
+                self.forget(namespace, &mut gone);
+                self.doubt_slaves_of(&gone, now_ns);
             }
         }
         self.failed(inum, now_ns);
@@ -123,8 +140,8 @@ impl Mirror {
         for identity in older {
             self.remove(namespace, identity);
         }
-        for slave in groups.into_iter().flat_map(|group| self.groups.orphans(group)).collect::<Vec<_>>() {
-            self.soil(slave, ReadReason::Lost, now_ns);
+        for group in groups {
+            self.soil_orphans(group, now_ns);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! PURE: which tables are to be read, when, and why; how many were.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Why a table is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ struct Wanted {
 pub struct Reads {
     wanted: HashMap<u32, Wanted>,
     /// Those that are being read.
-    running: HashSet<u32>,
+    running: HashMap<u32, ReadReason>,
     /// Namespaces that nobody was seen in, and until when they are left alone.
     alone: HashMap<u32, u64>,
     counts: ReadCounts,
@@ -102,7 +102,7 @@ impl Reads {
     /// compares puts nothing right. Whether the next reading that tells of this table will be for this reason.
     pub(super) fn want(&mut self, inum: u32, reason: ReadReason, at_ns: u64) -> bool {
         let waits = self.wanted.get(&inum).is_some_and(|wanted| wanted.reason != ReadReason::Asked);
-        let runs = self.running.contains(&inum);
+        let runs = self.running.contains_key(&inum);
         let asks_twice = reason == ReadReason::Asked && (runs || self.wanted.contains_key(&inum));
         if self.never_heals && reason.heals() || waits || asks_twice {
             return false;
@@ -123,8 +123,14 @@ impl Reads {
         let inum = *due.min_by_key(|(inum, wanted)| (wanted.at_ns, **inum))?.0;
         let wanted = self.wanted.remove(&inum)?;
         self.counts.add(wanted.reason);
-        self.running.insert(inum);
+        self.running.insert(inum, wanted.reason);
         Some(inum)
+    }
+
+    /// Whether every table that is known of is right: none is to be read but to be compared.
+    pub(super) fn is_settled(&self) -> bool {
+        let reasons = self.wanted.values().map(|wanted| wanted.reason).chain(self.running.values().copied());
+        self.alone.is_empty() && reasons.into_iter().all(|reason| reason == ReadReason::Asked)
     }
 
     /// When there is one next.
@@ -136,7 +142,7 @@ impl Reads {
     /// Whether one is being read or will be.
     #[cfg(test)]
     pub(super) fn is_wanted(&self, inum: u32) -> bool {
-        self.wanted.contains_key(&inum) || self.running.contains(&inum)
+        self.wanted.contains_key(&inum) || self.running.contains_key(&inum)
     }
 
     /// One was read, or cannot be; whether it is to be read again.

@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::{ClonedMount, NamespaceChange, Objects, tests::mount};
+use crate::operation::{
+    ClonedMount, NamespaceChange, Objects,
+    tests::{bare, mount},
+};
 
 const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
 const OTHER: Namespace = Namespace { inum: 4_026_532_000, id: 2 };
@@ -151,6 +154,55 @@ fn a_birth_of_which_something_is_missing_is_read() {
     let mut mirror = having(&[1, 2]);
     mirror.section(&section(vec![SectionFact::Clones(clones(&[(1, 11)], 2))], 10));
     assert_eq!((state(&mirror, OTHER), mirror.due(u64::MAX)), (Some(State::Unread), Some(OTHER.inum)));
+}
+
+#[test]
+fn a_fact_of_before_a_remount_does_not_undo_it() {
+    let told = |told_ns, flags| Mount { told_ns, flags, ..counted(2, 2) };
+    for (fact_ns, flags) in [(10, 0x21), (30, 0x20)] {
+        let mut mirror = having(&[1, 2]);
+        // The section began before the remount was told, and ends after.
+        mirror.attributes(&told(20, 0x21));
+        mirror.section(&section(vec![fact(Role::Change, told(fact_ns, 0x20))], 40));
+        assert_eq!(entry(&mirror, 2).flags, flags, "told at {fact_ns}");
+        mirror.section(&section(vec![bare(Some(Role::Change), &[told(fact_ns, 0x20)])], 50));
+        assert_eq!(entry(&mirror, 2).flags, flags, "and again by number");
+        // Who told it late, because it was stopped, does not either.
+        mirror.attributes(&told(5, 0x24));
+        assert_eq!(entry(&mirror, 2).flags, flags, "told first");
+    }
+}
+
+#[test]
+fn who_may_be_left_in_a_table_that_is_not_known_is_not_gone() {
+    let other = Namespace { inum: 4_026_532_001, id: 3 };
+    for known in [true, false] {
+        let mut mirror = holding(&[slave(3, 5)]);
+        let member = Mount { namespace: Some(OTHER), ..peer(2, 5, 2, Some(4)) };
+        mirror.made(OTHER, 4);
+        assert_eq!(mirror.due(4), Some(OTHER.inum));
+        mirror.seed(6, &Mount { ns_mounts: 1, ..member });
+        mirror.read(OTHER.inum, 5, 7);
+        if !known {
+            mirror.present(other.inum, 8);
+        }
+        let change = NamespaceChange { namespace: OTHER, copied_from: None, mounts: 1, made_by: None };
+        mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 10));
+        let expected = if known { (Some(4), Some(State::Exact)) } else { (Some(5), Some(State::Dirty)) };
+        assert_eq!((entry(&mirror, 3).master, state(&mirror, HOME)), expected, "all known: {known}");
+    }
+}
+
+#[test]
+fn a_table_that_told_nothing_is_looked_for_again() {
+    let mut mirror = Mirror::default();
+    mirror.present(HOME.inum, 0);
+    assert_eq!(mirror.due(0), Some(HOME.inum));
+    mirror.read(HOME.inum, 1, 2);
+    assert_eq!(mirror.due(2), None);
+    assert_eq!(mirror.due(mirror.next_due_ns().unwrap()), Some(HOME.inum), "nothing is known of it");
+    mirror.unreadable(HOME.inum, 100_000_000);
+    assert_eq!(mirror.next_due_ns(), None, "it has ended");
 }
 
 #[test]

@@ -108,6 +108,8 @@ pub struct GoneMount {
 pub struct Bare {
     /// The namespace that they are in; `None` when they are in none.
     pub namespace: Option<Namespace>,
+    /// When a probe began to look at the first of them, `CLOCK_BOOTTIME` in nanoseconds.
+    pub told_ns: u64,
     /// Mounts in it, before the first one's change.
     pub ns_mounts: u32,
     /// They.
