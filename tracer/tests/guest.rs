@@ -46,6 +46,7 @@ mod guest {
     pub(crate) mod namespaces;
     pub(crate) mod operations;
     pub(crate) mod order;
+    pub(crate) mod parts;
     pub(crate) mod paths;
     pub(crate) mod pivots;
     pub(crate) mod policies;
@@ -84,8 +85,8 @@ use guest::callers32;
 use guest::{
     actor, burst, changes, check, counting, detached, doors, existing, failures, flags, floods, gone, ground, groups,
     limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
-    operations, order, paths, pivots, policies, program, propagation, races, recordings, refusals, reloads, secrets,
-    strange, superblocks, terminal, trees, trial,
+    operations, order, parts, paths, pivots, policies, program, propagation, races, recordings, refusals, reloads,
+    secrets, strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         groups::trials(),
         pivots::trials(),
         superblocks::trials(),
+        parts::trials(),
         names::trials(),
         paths::trials(),
         strange::trials(),

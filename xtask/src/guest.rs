@@ -3,6 +3,7 @@
 
 mod arch;
 pub(crate) mod archive;
+mod btrfs;
 mod ext4;
 mod initramfs;
 pub(crate) mod kernels;
@@ -12,6 +13,7 @@ mod qemu;
 pub(crate) mod sources;
 
 pub(crate) use arch::Arch;
+pub(crate) use btrfs::btrfs_image;
 pub(crate) use ext4::ext4_tools;
 
 use std::path::PathBuf;

@@ -16,8 +16,10 @@ pub(super) fn closure(kernel: &Kernel, names: &[String]) -> Result<Vec<PathBuf>>
     let dir = kernel.modules();
     let index = index(&dir)?;
     let mut files = Vec::new();
+    let aliases = fs::read_to_string(dir.join("modules.alias")).unwrap_or_default();
     for name in names {
-        let Some((file, needs)) = index.get(&normal(name)) else {
+        let module = aliased(&aliases, name).map_or_else(|| normal(name), normal);
+        let Some((file, needs)) = index.get(&module) else {
             check_built_in(kernel, name)?;
             continue;
         };
@@ -64,6 +66,12 @@ fn entry(line: &str) -> Option<(String, (String, Vec<String>))> {
     Some((module_name(file)?, (file.to_owned(), needs)))
 }
 
+/// The module that has another name too: what it does (`crc32c`), and is in a module of its own on some kernels only.
+fn aliased<'a>(aliases: &'a str, name: &str) -> Option<&'a str> {
+    let of = |line: &'a str| line.strip_prefix("alias ")?.strip_prefix(name)?.strip_prefix(' ');
+    aliases.lines().find_map(of)
+}
+
 fn check_built_in(kernel: &Kernel, name: &str) -> Result<()> {
     let Ok(text) = fs::read_to_string(kernel.modules().join("modules.builtin")) else { return Ok(()) };
     let wanted = normal(name);
@@ -86,6 +94,13 @@ fn normal(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_module_does_names_it() {
+        let aliases = "alias fs-btrfs btrfs\nalias crc32c-intel crc32c_intel\nalias crc32c crc32c_cryptoapi\n";
+        assert_eq!(aliased(aliases, "crc32c"), Some("crc32c_cryptoapi"));
+        assert_eq!(aliased(aliases, "btrfs"), None, "its own name");
+    }
 
     #[test]
     fn an_index_line_gives_name_file_and_needs() {

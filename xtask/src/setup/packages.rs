@@ -11,9 +11,10 @@ use crate::guest::{Arch, sources};
 use crate::host;
 
 /// The program that shows that a package is there, and the package; the emulator, which depends on the guest, apart.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("musl-gcc", "musl-tools"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("depmod", "kmod"),
     ("xz", "xz-utils"),
     ("dpkg-deb", "dpkg"),
