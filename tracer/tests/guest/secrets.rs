@@ -11,8 +11,10 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
+use super::asking::{Client, METRICS, Reply, TABLES};
 use super::detached::attach;
 use super::ground::{self, Mounted};
+use super::node::{Agent, Driver, Limits, Pod};
 use super::screen::{self, Screen};
 use super::trial::trial;
 
@@ -25,6 +27,8 @@ const SAID: &str = "stats:";
 /// Where the rest of a source begins that is no secret: it has to stay.
 const HOST: &str = "storage-host";
 
+const LIMITS: Limits = Limits { rbps: Some(4 << 20), wbps: None, riops: None, wiops: None };
+
 /// What is done with secrets, each in a directory of its own.
 const DEEDS: [fn(&Path) -> Result<()>; 4] = [give_data, give_fsconfig, give_sources, give_sources_that_fail];
 
@@ -34,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         // Only JSON has room for the source.
         trial("secrets::are_not_in_the_table", || nowhere("table", &[])),
         trial("secrets::are_not_in_the_wide_table", || nowhere("wide", &[])),
+        trial("secrets::are_in_nothing_that_an_agent_says", an_agent_says_none),
     ]
 }
 
@@ -79,6 +84,24 @@ fn nowhere(form: &str, found_too: &[&str]) -> Result<()> {
         ensure!(has(&shown, word), "{word} is no secret, and the search does not find it in -o {form}: {shown:?}");
     }
     ensure!(!has(&shown, SECRET), "a secret was printed by -o {form}: {:?}", lines_with(&shown, SECRET));
+    Ok(())
+}
+
+/// In what it prints, answers and counts, while pods' volumes are mounted from such sources.
+fn an_agent_says_none() -> Result<()> {
+    let pod = Pod::running(Driver::Systemd)?;
+    let volume = pod.volume("pvc-canarysings")?;
+    let agent = Agent::start("enforce", &[LIMITS.rule(&volume.name)])?;
+    DEEDS.iter().try_for_each(|deed| deed(&volume.path))?;
+    let (tables, end) = Client::connect()?.ask(TABLES)?;
+    let scraped = Reply::scrape(METRICS)?.body;
+    let finished = agent.program.terminate()?;
+    let said = [finished.lines.join("\n"), finished.errors.join("\n"), format!("{tables:?} {end}"), scraped];
+    // Each has a word to be found besides.
+    for (said, word) in said.iter().zip([CANARY, SAID, "exact", "mount_tracer_"]) {
+        ensure!(said.contains(word), "{word} is no secret, and the search does not find it in {said}");
+        ensure!(!said.contains(SECRET), "an agent said a secret: {said}");
+    }
     Ok(())
 }
 
