@@ -29,6 +29,7 @@ impl Mirror {
 
     /// The table of the namespace with this inode number was read, from `began_ns` on, and all that it told has been put in.
     pub fn read(&mut self, inum: u32, began_ns: u64, now_ns: u64) {
+        let reason = self.reads.running(inum);
         let again = self.reads.done(inum);
         if self.audit.is_on(inum) {
             let tables = self.tables.iter().filter(|(namespace, _)| namespace.inum == inum);
@@ -45,7 +46,7 @@ impl Mirror {
         if told.is_empty() {
             // Who was in it went elsewhere just then.
             self.failed(inum, now_ns);
-            if untold.is_empty() {
+            if reason == Some(ReadReason::Start) && untold.is_empty() {
                 self.want(inum, ReadReason::Start, now_ns + AGAIN_NS);
             }
             return;

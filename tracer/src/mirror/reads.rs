@@ -145,6 +145,11 @@ impl Reads {
         self.wanted.contains_key(&inum) || self.running.contains_key(&inum)
     }
 
+    /// Why a table is being read, if it is.
+    pub(super) fn running(&self, inum: u32) -> Option<ReadReason> {
+        self.running.get(&inum).copied()
+    }
+
     /// One was read, or cannot be; whether it is to be read again.
     pub(super) fn done(&mut self, inum: u32) -> bool {
         self.running.remove(&inum);

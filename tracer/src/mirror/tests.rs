@@ -203,6 +203,14 @@ fn a_table_that_told_nothing_is_looked_for_again() {
     assert_eq!(mirror.due(mirror.next_due_ns().unwrap()), Some(HOME.inum), "nothing is known of it");
     mirror.unreadable(HOME.inum, 100_000_000);
     assert_eq!(mirror.next_due_ns(), None, "it has ended");
+    // One that ended while it was compared is not.
+    let mut mirror = having(&[1]);
+    mirror.begin_audit(10);
+    assert_eq!(mirror.due(10), Some(HOME.inum));
+    let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };
+    mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 11));
+    mirror.read(HOME.inum, 10, 12);
+    assert_eq!(mirror.next_due_ns(), None);
 }
 
 #[test]
