@@ -234,12 +234,11 @@ pub(crate) fn tree_goes(context: &impl Entry) {
         return;
     }
     let detached = is_anonymous(namespace);
-    let whole = asked == 0 && pointer(namespace, &NS_ROOT) == subject;
+    let ends = asked == 0 && pointer(namespace, &NS_ROOT) == subject;
     // What the kernel walks a path in before it mounts a part of a file system (`mount_subtree`) nobody has seen come.
-    if whole && detached {
+    if ends && detached {
         return;
     }
-    let ends = whole;
     let mut went = asked;
     if detached {
         went |= how::DETACHED;

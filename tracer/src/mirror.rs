@@ -86,8 +86,8 @@ impl Mirror {
         for fact in &section.facts {
             match fact {
                 SectionFact::Mount(Role::Detach, mount) => {
-                    gone.mount(mount);
-                    self.leave(place_of(mount), mount.objects.mount);
+                    gone.mount(&mount.gone());
+                    self.leave(place_of(mount.namespace), mount.objects.mount);
                 }
                 SectionFact::Mount(Role::Attach, mount) => self.attach(mount, now_ns),
                 SectionFact::Mount(Role::Move | Role::Change, mount) => self.put(mount, now_ns),
@@ -111,7 +111,7 @@ impl Mirror {
 
     /// How a mount stands, told outside of sections: only its attributes can have been changed there.
     pub fn attributes(&mut self, mount: &Mount) {
-        let place = place_of(mount);
+        let place = place_of(mount.namespace);
         self.audit.told(place, mount);
         let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&mount.objects.mount));
         if let Some(entry) = known {
@@ -189,8 +189,8 @@ impl Mirror {
         let mut seen = HashSet::new();
         for fact in &section.facts {
             let (place, ns_mounts) = match fact {
-                SectionFact::Mount(_, mount) => (place_of(mount), mount.ns_mounts),
-                SectionFact::Bare(bare) => (bare::place_of(bare), bare.ns_mounts),
+                SectionFact::Mount(_, mount) => (place_of(mount.namespace), mount.ns_mounts),
+                SectionFact::Bare(bare) => (place_of(bare.namespace), bare.ns_mounts),
                 _ => continue,
             };
             if place == DETACHED || !seen.insert(place) {
@@ -238,12 +238,12 @@ impl Mirror {
     }
 
     fn put(&mut self, mount: &Mount, at_ns: u64) {
-        self.meet(place_of(mount), at_ns);
+        self.meet(place_of(mount.namespace), at_ns);
         self.put_at(mount, at_ns);
     }
 
     fn put_at(&mut self, mount: &Mount, at_ns: u64) {
-        self.insert(place_of(mount), mount.objects.mount, Entry::of(mount, at_ns));
+        self.insert(place_of(mount.namespace), mount.objects.mount, Entry::of(mount, at_ns));
     }
 
     fn insert(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
@@ -265,7 +265,7 @@ impl Mirror {
     }
 
     fn attach(&mut self, mount: &Mount, now_ns: u64) {
-        let place = place_of(mount);
+        let place = place_of(mount.namespace);
         self.meet(place, now_ns);
         self.enter(place, mount.objects.mount, Entry::of(mount, now_ns));
     }
@@ -336,8 +336,8 @@ impl Mirror {
             // They were thrown away, or their last ones were lost: in no namespace at all is nobody.
             return;
         }
-        let place = last.namespace.map_or(DETACHED, named);
-        let origin = last.copied_from.map_or(DETACHED, named);
+        let place = place_of(last.namespace);
+        let origin = place_of(last.copied_from);
         let known = self.tables.get(&origin).is_some_and(|table| table.state == State::Exact);
         let clones: Vec<_> = batches.iter().flat_map(|batch| &batch.clones).collect();
         let entries: Vec<(u64, Entry)> = match self.tables.get(&origin) {
@@ -363,9 +363,9 @@ impl Mirror {
     }
 }
 
-/// Where a mount is.
-fn place_of(mount: &Mount) -> Namespace {
-    mount.namespace.map_or(DETACHED, named)
+/// Where the mounts of a namespace are; those of none are in detached trees.
+fn place_of(namespace: Option<Namespace>) -> Namespace {
+    namespace.map_or(DETACHED, named)
 }
 
 /// A namespace as the mirror names it: all detached trees are in one.

@@ -123,6 +123,36 @@ impl Mount {
     pub fn key(&self) -> MountKey {
         MountKey { id_unique: self.id_unique, id: self.id }
     }
+
+    /// What of it is told where it has no names.
+    pub fn bare(&self) -> BareMount {
+        BareMount {
+            identity: self.objects.mount,
+            parent: self.objects.parent,
+            mountpoint: self.objects.mountpoint,
+            root: self.objects.root,
+            superblock: self.objects.superblock,
+            key: self.key(),
+            parent_id: self.parent_id,
+            dev: self.dev,
+            flags: self.flags,
+            shared: self.shared,
+            master: self.master,
+            unbindable: self.unbindable,
+        }
+    }
+
+    /// The same of one that leaves its namespace.
+    pub fn gone(&self) -> GoneMount {
+        GoneMount {
+            identity: self.objects.mount,
+            next_peer: self.objects.next_peer,
+            key: self.key(),
+            parent_id: self.parent_id,
+            shared: self.shared,
+            master: self.master,
+        }
+    }
 }
 
 /// A call, named by its thread (`tgid << 32 | tid`) and when it began (`CLOCK_BOOTTIME`, nanoseconds).
@@ -552,31 +582,9 @@ pub(crate) mod tests {
     /// The same by numbers alone; `role` is `None` where nobody changed it itself.
     pub(crate) fn bare(role: Option<Role>, mounts: &[Mount]) -> SectionFact {
         let (namespace, ns_mounts) = mounts.first().map_or((None, 0), |first| (first.namespace, first.ns_mounts));
-        let gone = |mount: &Mount| GoneMount {
-            identity: mount.objects.mount,
-            next_peer: mount.objects.next_peer,
-            key: mount.key(),
-            parent_id: mount.parent_id,
-            shared: mount.shared,
-            master: mount.master,
-        };
-        let there = |mount: &Mount| BareMount {
-            identity: mount.objects.mount,
-            parent: mount.objects.parent,
-            mountpoint: mount.objects.mountpoint,
-            root: mount.objects.root,
-            superblock: mount.objects.superblock,
-            key: mount.key(),
-            parent_id: mount.parent_id,
-            dev: mount.dev,
-            flags: mount.flags,
-            shared: mount.shared,
-            master: mount.master,
-            unbindable: mount.unbindable,
-        };
         let mounts = match role {
-            Some(Role::Detach) => BareMounts::Gone(mounts.iter().map(gone).collect()),
-            role => BareMounts::There(role, mounts.iter().map(there).collect()),
+            Some(Role::Detach) => BareMounts::Gone(mounts.iter().map(Mount::gone).collect()),
+            role => BareMounts::There(role, mounts.iter().map(Mount::bare).collect()),
         };
         SectionFact::Bare(Bare { namespace, told_ns: 0, ns_mounts, mounts })
     }

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use rustix::{io::Errno, thread::gettid};
+use rustix::thread::gettid;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{AgentError, boot_ns};
@@ -19,7 +19,7 @@ use crate::{
     host::{
         namespaces::mount_namespace_of,
         nsfs,
-        tasks::{self, TaskId},
+        tasks::{self, TaskId, is_gone},
         visit::Visitor,
     },
     probe::reading::Reading,
@@ -94,11 +94,9 @@ impl Reader {
 /// The mount namespaces that are there, by inode number: those that some process is in, and from Linux 6.12 on the others.
 pub(super) fn present() -> Result<Vec<u32>, AgentError> {
     let scan = tasks::scan(Path::new(PROC)).map_err(AgentError::Tasks)?;
-    let own = File::open(Path::new(PROC).join("self/ns/mnt"));
     // Who may not see them all sees those with a process.
-    let all = own.and_then(nsfs::all).ok().flatten().unwrap_or_default();
-    let all = all.into_iter().map(|namespace| namespace.inum);
-    Ok(scan.namespaces.into_keys().chain(all).collect::<BTreeSet<u32>>().into_iter().collect())
+    let every = nsfs::every(Path::new(PROC)).unwrap_or_default().into_iter().map(|namespace| namespace.inum);
+    Ok(scan.namespaces.into_keys().chain(every).collect::<BTreeSet<u32>>().into_iter().collect())
 }
 
 /// The thread's own.
@@ -194,9 +192,4 @@ impl Tables {
 /// Who was in it has ended, and there may be others; or it cannot be read.
 fn unreadable(inum: u32, error: io::Error) -> Read {
     if is_gone(&error) { Read::Gone(inum) } else { Read::Failed(inum, error) }
-}
-
-/// Whether who was asked has ended.
-fn is_gone(error: &io::Error) -> bool {
-    [Errno::NOENT, Errno::SRCH, Errno::INVAL].map(Some).contains(&Errno::from_io_error(error))
 }

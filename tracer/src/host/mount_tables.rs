@@ -10,7 +10,7 @@ use std::{
 use super::{
     namespaces::{NamespaceError, mount_namespace_of},
     nsfs, statmount,
-    tasks::{self, Members, Scan, TaskId},
+    tasks::{self, Members, Scan, TaskId, is_gone},
 };
 use crate::{
     listed::{Listed, MountTable, Task},
@@ -133,7 +133,7 @@ fn of_namespace(proc: &Path, inum: u32) -> Result<MountTable, TableError> {
     if let Some(table) = scan.namespaces.get(&inum).and_then(|members| of_members(proc, inum, members)) {
         return table;
     }
-    let all = every(proc);
+    let all = nsfs::every(proc);
     let found = all.iter().flatten().find(|namespace| namespace.inum == inum);
     match found {
         Some(namespace) => without_process(*namespace),
@@ -152,7 +152,7 @@ fn all(proc: &Path) -> Result<Tables, TableError> {
         }
     }
     found.tables.sort_by_key(|table| table.task.as_ref().map(|task| (task.pid, task.tid)));
-    match every(proc) {
+    match nsfs::every(proc) {
         Some(namespaces) => found.add_without_process(&scan, &namespaces),
         None => found
             .notes
@@ -185,12 +185,6 @@ impl Tables {
 
 fn scan(proc: &Path) -> Result<Scan, TableError> {
     tasks::scan(proc).map_err(|source| TableError::Read { path: proc.to_owned(), source })
-}
-
-/// Every namespace; `None` where the kernel does not tell, or not this user.
-fn every(proc: &Path) -> Option<Vec<Namespace>> {
-    let own = File::open(proc.join("self/ns/mnt")).ok()?;
-    nsfs::all(own).ok().flatten()
 }
 
 /// Through the thread that sees most of it; `None` when all have left.
@@ -248,11 +242,6 @@ fn failed(path: PathBuf, source: io::Error) -> TableError {
         return TableError::Refused { path, source };
     }
     TableError::Read { path, source }
-}
-
-/// A process that ended, or a namespace; EINVAL is what a mount table of a zombie says.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Where the kernel has them. A mount whose parent is another one by now has given its id away.

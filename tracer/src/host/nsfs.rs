@@ -6,6 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, FromRawFd as _, OwnedFd},
     os::unix::fs::MetadataExt as _,
+    path::Path,
 };
 
 use rustix::{
@@ -39,8 +40,14 @@ pub fn id(namespace: impl AsFd) -> Option<u64> {
     unsafe { ioctl(namespace, Getter::<GET_MNTNS_ID, u64>::new()) }.ok()
 }
 
+/// Every mount namespace; `None` where the kernel does not tell, or not this user.
+pub fn every(proc: &Path) -> Option<Vec<Namespace>> {
+    let own = File::open(proc.join("self/ns/mnt")).ok()?;
+    all(own).ok().flatten()
+}
+
 /// Every mount namespace that this process may look into, from an open one; `None` where the kernel cannot tell.
-pub fn all(from: File) -> io::Result<Option<Vec<Namespace>>> {
+fn all(from: File) -> io::Result<Option<Vec<Namespace>>> {
     let mut found = Vec::new();
     let all = each(from, |namespace, _| {
         found.push(namespace);

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -70,7 +71,7 @@ impl Scan {
                 members.processes.insert(task.pid);
                 members.by_root.entry(root(&dir)).or_insert(task);
             }
-            Err(NamespaceError::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(NamespaceError::Read { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
                 self.refused += 1;
             }
             // It has ended, or is about to.
@@ -84,6 +85,11 @@ fn root(dir: &Path) -> Root {
     // Without asking a server: it may be one that does not answer.
     let stat = rustix::fs::statx(CWD, dir.join("root"), AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT, wanted);
     stat.map_or((0, 0), |stat| (stat.stx_mnt_id, stat.stx_ino))
+}
+
+/// Whether it says that a process has ended, or a namespace; EINVAL is what a mount table of a zombie says.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The entries of a directory that are numbers, in order.

@@ -1,17 +1,12 @@
 //! PURE: mounts that a section tells without their names, of which the mirror keeps none.
 
-use super::{DETACHED, Entry, Mirror, named, propagation::Gone};
-use crate::operation::{Bare, BareMounts, Namespace, Role};
-
-/// Where they are.
-pub(super) fn place_of(bare: &Bare) -> Namespace {
-    bare.namespace.map_or(DETACHED, named)
-}
+use super::{Entry, Mirror, place_of, propagation::Gone};
+use crate::operation::{Bare, BareMounts, Role};
 
 impl Mirror {
     /// They are put in, or go.
     pub(super) fn bare(&mut self, bare: &Bare, gone: &mut Gone, now_ns: u64) {
-        let place = place_of(bare);
+        let place = place_of(bare.namespace);
         match &bare.mounts {
             BareMounts::There(role, mounts) => {
                 self.meet(place, now_ns);
@@ -26,7 +21,7 @@ impl Mirror {
             }
             BareMounts::Gone(mounts) => {
                 for mount in mounts {
-                    gone.one(mount.identity, mount.next_peer, (mount.shared, mount.master));
+                    gone.mount(mount);
                     self.leave(place, mount.identity);
                 }
             }
@@ -42,7 +37,7 @@ mod tests {
 
     use super::super::{State, Table};
     use super::*;
-    use crate::operation::{Mount, Section, SectionFact, tests};
+    use crate::operation::{Mount, Namespace, Section, SectionFact, tests};
 
     const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
 

@@ -44,22 +44,7 @@ pub struct Entry {
 impl Entry {
     /// As a fact has it.
     pub fn of(mount: &Mount, at_ns: u64) -> Self {
-        Self {
-            id: mount.id,
-            id_unique: mount.id_unique,
-            parent: mount.objects.parent,
-            parent_id: mount.parent_id,
-            mountpoint: mount.objects.mountpoint,
-            root: mount.objects.root,
-            superblock: mount.objects.superblock,
-            dev: mount.dev,
-            flags: mount.flags & PUBLIC_FLAGS,
-            flags_ns: mount.told_ns,
-            shared: mount.shared,
-            master: mount.master,
-            unbindable: mount.unbindable,
-            at_ns,
-        }
+        Self::bare(&mount.bare(), mount.told_ns, at_ns)
     }
 
     /// As a fact without names has it, that was told at `told_ns`.

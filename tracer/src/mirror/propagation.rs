@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Entry, groups::Groups};
-use crate::operation::Mount;
+use crate::operation::GoneMount;
 
 /// The mounts that go in a section.
 #[derive(Debug, Default)]
@@ -21,15 +21,10 @@ pub(super) struct Gone {
 
 impl Gone {
     /// A mount goes.
-    pub(super) fn mount(&mut self, mount: &Mount) {
-        self.one(mount.objects.mount, mount.objects.next_peer, (mount.shared, mount.master));
-    }
-
-    /// A mount goes: by its identity, that of the next one in its peer group, its group and its master's.
-    pub(super) fn one(&mut self, identity: u64, next_peer: u64, (shared, master): (Option<u32>, Option<u32>)) {
-        self.mounts.insert(identity);
-        if let Some(group) = shared {
-            self.groups.entry(group).or_insert((master, Vec::new())).1.push(next_peer);
+    pub(super) fn mount(&mut self, mount: &GoneMount) {
+        self.mounts.insert(mount.identity);
+        if let Some(group) = mount.shared {
+            self.groups.entry(group).or_insert((mount.master, Vec::new())).1.push(mount.next_peer);
         }
     }
 

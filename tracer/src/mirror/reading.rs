@@ -13,7 +13,7 @@ const AGAIN_NS: u64 = 50_000_000;
 impl Mirror {
     /// A table that is being read has this mount.
     pub fn seed(&mut self, at_ns: u64, mount: &Mount) {
-        let place = place_of(mount);
+        let place = place_of(mount.namespace);
         if self.audit.is_on(place.inum) {
             let table = self.tables.get(&place);
             self.audit.compare(place, mount, table.filter(|table| table.state == State::Exact), at_ns);

@@ -32,6 +32,7 @@ use crate::{
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Where debugfs is by custom.
 const DEBUGFS: &str = "/sys/kernel/debug";
+
 /// For any kernel.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 /// For one that has [`REPEAT`].

@@ -145,14 +145,8 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
         ["tmpfs", target] => rustix::mount::mount("tmpfs", *target, "tmpfs", MountFlags::empty(), None),
         ["mount", source, target, fstype] => rustix::mount::mount(*source, *target, *fstype, MountFlags::empty(), None),
         ["bind", source, target] => rustix::mount::mount_bind(*source, *target),
-        ["setns", pid] => {
-            let namespace = File::open(format!("/proc/{pid}/ns/mnt")).map_err(|_| Errno::NOENT)?;
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
-        }
-        ["enter", namespace] => {
-            let namespace = File::open(namespace).map_err(|_| Errno::NOENT)?;
-            rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
-        }
+        ["setns", pid] => enter(&format!("/proc/{pid}/ns/mnt")),
+        ["enter", namespace] => enter(namespace),
         ["mkdir", path] => rustix::fs::mkdir(*path, 0o755.into()),
         ["switch", target] => switch_root(target),
         ["pivot", new, old] => rustix::process::pivot_root(*new, *old),
@@ -176,6 +170,12 @@ fn fail(times: u64, target: &str, missing: &str) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// The mount namespace whose file this is.
+fn enter(namespace: &str) -> Result<(), Errno> {
+    let namespace = File::open(namespace).map_err(|_| Errno::NOENT)?;
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), None)
 }
 
 /// What is mounted there becomes the root: an initial root can only be covered, not left.

@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
-use serde_json::Value;
 
 use super::actor::Actor;
 use super::node::cgroup_root;
@@ -63,8 +62,7 @@ fn who_fails_fast_is_counted() -> Result<()> {
     ground::touch_sentinel()?;
     let mut operations = trace.drain_to_sentinel_within(DRAINED)?;
     let finished = trace.terminate()?;
-    let late = finished.lines.iter().map(|line| Ok(Operation(serde_json::from_str::<Value>(line)?)));
-    operations.extend(late.collect::<Result<Vec<_>>>()?);
+    operations.extend(finished.operations()?);
     let seen = shown_of(&flooder, &cgroup, &operations)?;
     let (told, counted) = (total(&seen.told), total(&seen.counted));
     eprintln!("{FLOOD} failing calls in {elapsed:?}: {told} told, {counted} counted");

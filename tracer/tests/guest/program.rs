@@ -255,6 +255,11 @@ impl Finished {
         value.parse().with_context(|| format!("{name} is no number but {value}"))
     }
 
+    /// The operations that nobody has read, when each line is one.
+    pub(crate) fn operations(&self) -> Result<Vec<Operation>> {
+        self.lines.iter().map(|line| Ok(Operation(serde_json::from_str(line)?))).collect()
+    }
+
     /// Runs that the kernel skipped; `None` where it does not count them.
     pub(crate) fn missed(&self) -> Result<Option<u64>> {
         if self.stat_text("missed")? == "unknown" { Ok(None) } else { self.stat("missed").map(Some) }

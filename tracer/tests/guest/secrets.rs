@@ -90,7 +90,7 @@ fn nowhere(form: &str, found_too: &[&str]) -> Result<()> {
 /// In what it prints, answers and counts, while pods' volumes are mounted from such sources.
 fn an_agent_says_none() -> Result<()> {
     let pod = Pod::running(Driver::Systemd)?;
-    let volume = pod.volume("pvc-canarysings")?;
+    let volume = pod.volume(&format!("pvc-{CANARY}"))?;
     let agent = Agent::start("enforce", &[LIMITS.rule(&volume.name)])?;
     DEEDS.iter().try_for_each(|deed| deed(&volume.path))?;
     let (tables, end) = Client::connect()?.ask(TABLES)?;

@@ -151,8 +151,7 @@ pub(super) fn tells_the_same() -> Result<()> {
     let finished = trace.terminate()?;
     ensure!(finished.stat("records_lost")? == 0, "{:?}", finished.errors);
     // What a call whose end the kernel skipped has changed is shown at the end; that skip is a gap without a loss in any table.
-    let late = finished.lines.iter().map(|line| Ok(Operation(serde_json::from_str(line)?)));
-    operations.extend(late.collect::<Result<Vec<_>>>()?);
+    operations.extend(finished.operations()?);
     operations.retain(|operation| operation.op() != "gap");
     let (told, shown) = (watched.told(since)?, shown(&operations, &watched, since)?);
 
