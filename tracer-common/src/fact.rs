@@ -39,6 +39,8 @@ pub mod kind {
     pub const CALL_END: u16 = 40;
     /// The mount that a call is about, where no section says it ([`super::MountFact`]).
     pub const TARGET: u16 = 41;
+    /// Nothing refers to a mount any more ([`super::Released`]).
+    pub const RELEASED: u16 = 42;
     /// A cgroup was made ([`super::Cgroup`]).
     pub const CGROUP_MKDIR: u16 = 50;
     /// A cgroup was removed ([`super::Cgroup`]).
@@ -404,6 +406,16 @@ pub struct GroupEnd {
     pub group: u32,
     /// The group that is master of its slaves now; 0 when they have none.
     pub heir: u32,
+}
+
+/// [`kind::RELEASED`]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Released {
+    /// What every record begins with.
+    pub header: Header,
+    /// Who it was, as in [`Mount`].
+    pub identity: u64,
 }
 
 /// [`kind::NAMESPACE_MADE`], [`kind::NAMESPACE_END`]: a mount namespace begins or ends.

@@ -89,8 +89,10 @@ pub const MOVE_TARGET: u32 = 17;
 pub const PIVOT_TARGET: u32 = 18;
 /// `show_vfsmnt`: the agent reads a mount table, and this mount is in it.
 pub const SEED: u32 = 19;
+/// `cleanup_mnt`: nothing refers to a mount any more.
+pub const RELEASED: u32 = 20;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 20;
+pub const CALL_ENTER: u32 = 21;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

@@ -5,7 +5,7 @@ use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
     self, Actor, Bare, BareMount, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GoneMount, GroupEnd,
-    Header, Mount, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target, walk,
+    Header, Mount, MountFact, NamespaceFact, Released, SectionEnd, Walk, how, kind, syscall, target, walk,
 };
 use tracer_common::map;
 use zerocopy::IntoBytes;
@@ -18,6 +18,7 @@ const _: () = assert!(size_of::<CopyFact>() == 56);
 const _: () = assert!(size_of::<Clones>() == 72);
 const _: () = assert!(size_of::<ClonedMount>() == 40);
 const _: () = assert!(size_of::<GroupEnd>() == 48);
+const _: () = assert!(size_of::<Released>() == 48);
 const _: () = assert!(size_of::<NamespaceFact>() == 112);
 const _: () = assert!(size_of::<Actor>() == 40);
 const _: () = assert!(size_of::<SectionEnd>() == 112);
@@ -164,6 +165,12 @@ fn what_lies_in_maps() {
 fn the_end_of_a_group() {
     let end = GroupEnd { header: header(kind::GROUP_END), group: 1, heir: 2 };
     assert_eq!(end.as_bytes(), [header_bytes(23), vec![1, 0, 0, 0, 2, 0, 0, 0]].concat());
+}
+
+#[test]
+fn a_release() {
+    let released = Released { header: header(kind::RELEASED), identity: 258 };
+    assert_eq!(released.as_bytes(), [header_bytes(42), vec![2, 1, 0, 0, 0, 0, 0, 0]].concat());
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod mount;
 mod namespaces;
 mod propagation;
 mod read;
+mod released;
 mod section;
 mod seed;
 mod steps;
@@ -211,6 +212,7 @@ exit_outside!(
 exit_outside!(mount_target, mount_target_2, mount_target_k, mount_target_s, hook::MOUNT_TARGET, targets::mount_target);
 entry_outside!(umount_target, umount_target_2, umount_target_k, targets::umount_target);
 entry_outside!(listed, listed_2, listed_k, seed::listed);
+entry_outside!(released, released_2, released_k, released::released);
 entry_outside!(move_target, move_target_2, move_target_k, targets::move_target);
 entry_outside!(pivot_target, pivot_target_2, pivot_target_k, targets::pivot_target);
 exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, targets::umount_kept);

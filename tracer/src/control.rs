@@ -100,6 +100,8 @@ impl Question {
 pub struct Answer {
     /// A line for each namespace, in the order of their ids; empty but for [`Question::Tables`].
     pub tables: Vec<Table>,
+    /// A line behind these, in the order of their `mnt_id`; `None` but for [`Question::Tables`].
+    pub detached: Option<Detached>,
     /// The last line.
     pub end: End,
 }
@@ -109,12 +111,19 @@ pub struct Answer {
 pub struct Table {
     /// The inode number of `/proc/PID/ns/mnt`.
     pub mntns: u32,
-    /// The kernel's 64-bit id.
-    pub mntns_id: Id,
+    /// The kernel's 64-bit id; `None` while nothing was told of it.
+    pub mntns_id: Option<Id>,
     /// How far it is known, by [`crate::mirror::State::name`].
     pub state: &'static str,
     /// Its mounts, hidden ones among them.
     pub mounts: Vec<MountRow>,
+}
+
+/// Mounts that are in no table, and that somebody still refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Detached {
+    /// They. The parent and the mount point of one that was in a table are those that it had there.
+    pub detached: Vec<MountRow>,
 }
 
 /// One mount of a table.
@@ -209,7 +218,11 @@ impl Answer {
     /// Its lines, each with its end, one at a time: a table may be large.
     pub fn lines(&self) -> impl Iterator<Item = serde_json::Result<String>> {
         let end = Last { end: true, body: &self.end };
-        self.tables.iter().map(line).chain(std::iter::once_with(move || line(end)))
+        self.tables
+            .iter()
+            .map(line)
+            .chain(self.detached.iter().map(line))
+            .chain(std::iter::once_with(move || line(end)))
     }
 }
 

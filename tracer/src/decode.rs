@@ -4,8 +4,8 @@ mod batch;
 
 use thiserror::Error;
 use tracer_common::fact::{
-    self, Cgroup, CopyFact, GroupEnd, Header, MountFact, NamespaceFact, SectionEnd, Walk, how, kind, syscall, target,
-    walk,
+    self, Cgroup, CopyFact, GroupEnd, Header, MountFact, NamespaceFact, Released, SectionEnd, Walk, how, kind, syscall,
+    target, walk,
 };
 use zerocopy::FromBytes;
 
@@ -81,6 +81,8 @@ pub enum Fact {
     },
     /// The mount that a call is about, which has not ended yet.
     Target(CallId, Box<Mount>),
+    /// Nothing refers to the mount with this identity any more.
+    Released(u64),
     /// A call ends.
     CallEnd(Box<CallEnd>),
     /// A mount namespace was made.
@@ -151,6 +153,7 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
             let cause = if asked.is_some() { Some(Cause::Syscall) } else { cause(end.how) };
             Ok(Fact::SectionEnd { tag: tag(&header), actor, written: end.facts, lost: end.lost, asked, cause })
         }
+        kind::RELEASED => Ok(Fact::Released(fixed::<Released>(record)?.0.identity)),
         kind::CALL_END => call_end(record),
         kind::CGROUP_MKDIR | kind::CGROUP_RMDIR => {
             let (cgroup, tail) = fixed::<Cgroup>(record)?;

@@ -274,6 +274,10 @@ impl Engine {
                 self.assemble.target(call, *mount);
                 Vec::new()
             }
+            Fact::Released(identity) => {
+                self.reflect(|mirror| mirror.released(identity));
+                Vec::new()
+            }
             Fact::NamespaceMade { call, actor, boot_ns, change } => {
                 self.reflect(|mirror| mirror.made(change.namespace, boot_ns));
                 if let Some(call) = call {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bare;
+mod detached;
 mod ended;
 mod entry;
 mod groups;
@@ -14,7 +15,7 @@ mod reading;
 mod reads;
 mod table;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -36,6 +37,8 @@ const DETACHED_INUM: u32 = 0xefff_fff7;
 #[derive(Debug, Default)]
 pub struct Mirror {
     tables: HashMap<Namespace, Table>,
+    /// Mounts that left their tables, and that somebody may still refer to: by identity.
+    left: HashMap<u64, Entry>,
     groups: Groups,
     reads: Reads,
     audit: Audit,
@@ -53,6 +56,8 @@ pub struct Sizes {
     pub mounts: u64,
     /// Mounts in the largest.
     pub largest: u64,
+    /// Mounts that are in no table, and that somebody still refers to.
+    pub detached: u64,
 }
 
 /// Namespaces by state.
@@ -87,7 +92,7 @@ impl Mirror {
             match fact {
                 SectionFact::Mount(Role::Detach, mount) => {
                     gone.mount(&mount.gone());
-                    self.leave(place_of(mount.namespace), mount.objects.mount);
+                    self.leave(place_of(mount.namespace), mount.objects.mount, Some(Entry::of(mount, now_ns)));
                 }
                 SectionFact::Mount(Role::Attach, mount) => self.attach(mount, now_ns),
                 SectionFact::Mount(Role::Move | Role::Change, mount) => self.put(mount, now_ns),
@@ -116,6 +121,8 @@ impl Mirror {
         let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&mount.objects.mount));
         if let Some(entry) = known {
             entry.set_flags(mount);
+        } else if place == DETACHED {
+            self.is_detached(mount);
         }
     }
 
@@ -131,6 +138,8 @@ impl Mirror {
 
     /// Facts were lost, of these namespaces or of any.
     pub fn lost(&mut self, namespaces: Option<&[Namespace]>, now_ns: u64) {
+        // Of those that had been let go of nothing more would come.
+        self.left.clear();
         let all: Vec<Namespace> = match namespaces {
             Some(some) => some.iter().map(|one| named(*one)).collect(),
             None => self.tables.keys().copied().collect(),
@@ -173,6 +182,8 @@ impl Mirror {
             sizes.mounts += mounts;
             sizes.largest = sizes.largest.max(mounts);
         }
+        sizes.states.unread += self.unmet().len() as u64;
+        sizes.detached = self.detached().count() as u64;
         sizes
     }
 
@@ -182,6 +193,12 @@ impl Mirror {
             .iter()
             .filter(|(namespace, _)| **namespace != DETACHED)
             .map(|(namespace, table)| (*namespace, table))
+    }
+
+    /// Namespaces that were there when the mirror began and of which nothing was told yet, by inode number: their tables are unread.
+    pub fn unmet(&self) -> BTreeSet<u32> {
+        let known: HashSet<u32> = self.tables.keys().map(|namespace| namespace.inum).collect();
+        self.reads.starting().filter(|inum| !known.contains(inum)).collect()
     }
 
     /// The kernel's count at the first fact of each namespace is that of before the section: it must be ours.
@@ -247,6 +264,7 @@ impl Mirror {
     }
 
     fn insert(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
+        self.left.remove(&identity);
         let mounts = &mut self.tables.entry(place).or_default().mounts;
         if let Some(before) = mounts.get(&identity) {
             entry.keep_newer_flags(before);
@@ -257,11 +275,10 @@ impl Mirror {
         self.groups.add(place, identity, &entry);
     }
 
-    fn remove(&mut self, place: Namespace, identity: u64) {
-        let before = self.tables.get_mut(&place).and_then(|table| table.mounts.remove(&identity));
-        if let Some(before) = before {
-            self.groups.take(place, identity, &before);
-        }
+    fn remove(&mut self, place: Namespace, identity: u64) -> Option<Entry> {
+        let before = self.tables.get_mut(&place)?.mounts.remove(&identity)?;
+        self.groups.take(place, identity, &before);
+        Some(before)
     }
 
     fn attach(&mut self, mount: &Mount, now_ns: u64) {
@@ -279,8 +296,10 @@ impl Mirror {
         }
     }
 
-    fn leave(&mut self, place: Namespace, identity: u64) {
-        self.remove(place, identity);
+    /// A mount leaves its table; what was told of it then, if more than its numbers was.
+    fn leave(&mut self, place: Namespace, identity: u64, told: Option<Entry>) {
+        let before = self.remove(place, identity);
+        self.left.extend(told.or(before).map(|entry| (identity, entry.left())));
         // Also of one that was not known: the kernel counted it.
         if let Some(table) = self.tables.get_mut(&place) {
             table.count = table.count.saturating_sub(1);
@@ -315,6 +334,8 @@ impl Mirror {
     /// A namespace ends, and all that is mounted in it.
     fn end(&mut self, namespace: Namespace, gone: &mut Gone) {
         self.ended.note(named(namespace));
+        let mounts = self.tables.get(&named(namespace)).into_iter().flat_map(|table| &table.mounts);
+        self.left.extend(mounts.map(|(identity, entry)| (*identity, entry.left())));
         self.forget(namespace, gone);
     }
 

@@ -1,33 +1,40 @@
 //! PURE: the mirror's tables and counts as answers.
 
-use super::{Answer, Attributes, End, Id, MAX_DIFFERENCES, MountRow, Question, Table};
+use super::{Answer, Attributes, Detached, End, Id, MAX_DIFFERENCES, MountRow, Question, Table};
 use crate::{
-    mirror::{self, Entry, Mirror},
+    mirror::{self, Entry, Mirror, State},
     operation::Namespace,
 };
 
 impl Question {
     /// What the mirror answers; for an audit what it found so far.
     pub fn answered_by(self, mirror: &Mirror) -> Answer {
-        let tables = match self {
-            Self::Tables => tables(mirror),
-            Self::Audit => Vec::new(),
+        let (tables, detached) = match self {
+            Self::Tables => (tables(mirror), Some(Detached { detached: rows(mirror.detached()) })),
+            Self::Audit => (Vec::new(), None),
         };
-        Answer { tables, end: end(mirror) }
+        Answer { tables, detached, end: end(mirror) }
     }
 }
 
 /// In the order of their ids.
 fn tables(mirror: &Mirror) -> Vec<Table> {
     let mut tables: Vec<Table> = mirror.tables().map(|(namespace, table)| row(namespace, table)).collect();
+    let unmet = |mntns| Table { mntns, mntns_id: None, state: State::Unread.name(), mounts: Vec::new() };
+    tables.extend(mirror.unmet().into_iter().map(unmet));
     tables.sort_unstable_by_key(|table| (table.mntns_id, table.mntns));
     tables
 }
 
 fn row(namespace: Namespace, table: &mirror::Table) -> Table {
-    let mut mounts: Vec<MountRow> = table.mounts.values().map(mount_row).collect();
+    let mounts = rows(table.mounts.values());
+    Table { mntns: namespace.inum, mntns_id: Some(Id(namespace.id)), state: table.state.name(), mounts }
+}
+
+fn rows<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<MountRow> {
+    let mut mounts: Vec<MountRow> = entries.map(mount_row).collect();
     mounts.sort_unstable_by_key(|mount| mount.mount_id);
-    Table { mntns: namespace.inum, mntns_id: Id(namespace.id), state: table.state.name(), mounts }
+    mounts
 }
 
 fn mount_row(entry: &Entry) -> MountRow {

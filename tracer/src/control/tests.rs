@@ -76,7 +76,7 @@ fn a_question_has_at_most_so_many_bytes() {
 fn an_answer_is_a_line_for_each_table_and_an_end() {
     let mut reads = ReadCounts::default();
     reads.add(ReadReason::Start);
-    let table = Table { mntns: 4_026_531_841, mntns_id: Id(1), state: "exact", mounts: vec![row()] };
+    let table = Table { mntns: 4_026_531_841, mntns_id: Some(Id(1)), state: "exact", mounts: vec![row()] };
     let end = End {
         tables: States { exact: 1, ..States::default() },
         sections: 1234,
@@ -92,6 +92,7 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
             r#""unbindable":false,"group":5,"master":null}]}"#,
             "\n"
         ),
+        "{\"version\":1,\"detached\":[]}\n",
         concat!(
             r#"{"version":1,"end":true,"tables":{"exact":1,"dirty":0,"unread":0},"sections":1234,"#,
             r#""reads":{"start":1,"met":0,"lost":0,"count":0,"attributes":0,"asked":0},"audited":7,"#,
@@ -99,7 +100,7 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
             "\n"
         ),
     ];
-    assert_eq!(lines(&Answer { tables: vec![table], end }), expected);
+    assert_eq!(lines(&Answer { tables: vec![table], detached: Some(Detached::default()), end }), expected);
 }
 
 #[test]
@@ -148,13 +149,13 @@ proptest! {
 
     #[test]
     fn every_line_of_an_answer_is_json_with_one_end(
-        ids in prop::collection::vec((any::<u32>(), any::<u64>().prop_map(Id), any::<Option<u64>>()), 0..8),
+        ids in prop::collection::vec((any::<u32>(), any::<Option<u64>>(), any::<Option<u64>>()), 0..8),
         difference in ".*",
     ) {
         let mounts = |unique| vec![MountRow { mount_id_unique: Option::map(unique, Id), ..row() }];
-        let table = |(mntns, mntns_id, unique)| Table { mntns, mntns_id, state: "dirty", mounts: mounts(unique) };
+        let table = |(mntns, mntns_id, unique)| Table { mntns, mntns_id: Option::map(mntns_id, Id), state: "dirty", mounts: mounts(unique) };
         let tables: Vec<Table> = ids.into_iter().map(table).collect();
-        let answer = Answer { tables, end: End { differences: vec![difference], ..End::default() } };
+        let answer = Answer { tables, detached: None, end: End { differences: vec![difference], ..End::default() } };
         let lines = lines(&answer);
         let parsed: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         prop_assert_eq!(parsed.len(), answer.tables.len() + 1);
@@ -162,7 +163,8 @@ proptest! {
         let ends = parsed.iter().filter(|line| line["end"] == true).count();
         prop_assert_eq!((ends, parsed.last().map(|last| &last["end"])), (1, Some(&Value::Bool(true))));
         for (line, table) in parsed.iter().zip(&answer.tables) {
-            prop_assert_eq!(line["mntns_id"].as_str(), Some(&*table.mntns_id.0.to_string()));
+            let id = table.mntns_id.map(|id| id.0.to_string());
+            prop_assert_eq!(line["mntns_id"].as_str(), id.as_deref());
         }
     }
 }

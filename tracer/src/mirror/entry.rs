@@ -84,6 +84,11 @@ impl Entry {
         }
     }
 
+    /// It when it has left its table: the kernel makes it private.
+    pub(super) fn left(self) -> Self {
+        Self { shared: None, master: None, ..self }
+    }
+
     /// The attributes that a mount has, unless it is known what they were later.
     pub(super) fn set_flags(&mut self, mount: &Mount) {
         if mount.told_ns >= self.flags_ns {

@@ -133,6 +133,13 @@ impl Reads {
         self.alone.is_empty() && reasons.into_iter().all(|reason| reason == ReadReason::Asked)
     }
 
+    /// The tables that were there when the mirror began, and whose first reading is still to be done.
+    pub(super) fn starting(&self) -> impl Iterator<Item = u32> {
+        let wanted = self.wanted.iter().map(|(inum, wanted)| (*inum, wanted.reason));
+        let all = wanted.chain(self.running.iter().map(|(inum, reason)| (*inum, *reason)));
+        all.filter(|(_, reason)| *reason == ReadReason::Start).map(|(inum, _)| inum)
+    }
+
     /// When there is one next.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         let waiting = self.wanted.values().filter(|_| self.running.is_empty());

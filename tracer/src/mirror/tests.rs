@@ -74,6 +74,25 @@ fn what_happens_is_put_in() {
 }
 
 #[test]
+fn what_was_there_before_is_unread_until_it_was_read() {
+    let mut mirror = Mirror::default();
+    let states = |mirror: &Mirror| (mirror.sizes().states.unread, mirror.sizes().states.exact, mirror.unmet().len());
+    mirror.present(HOME.inum, 0);
+    mirror.present(OTHER.inum, 0);
+    assert_eq!(states(&mirror), (2, 0, 2));
+    assert_eq!(mirror.due(0), Some(HOME.inum));
+    assert_eq!(states(&mirror), (2, 0, 2));
+    mirror.seed(2, &counted(1, 1));
+    assert_eq!(states(&mirror), (2, 0, 1), "one of them has a name");
+    mirror.read(HOME.inum, 1, 3);
+    assert_eq!(states(&mirror), (1, 1, 1));
+    // The other one ended just then.
+    assert_eq!(mirror.due(3), Some(OTHER.inum));
+    mirror.unreadable(OTHER.inum, 4);
+    assert_eq!(states(&mirror), (0, 1, 0));
+}
+
+#[test]
 fn another_count_than_the_kernels_is_wrong() {
     let mut mirror = having(&[1, 2]);
     mirror.section(&section(vec![fact(Role::Attach, counted(3, 7))], 10));
@@ -226,7 +245,7 @@ fn an_end_takes_the_table_along() {
     let mut mirror = having(&[1]);
     let change = NamespaceChange { namespace: HOME, copied_from: None, mounts: 1, made_by: None };
     mirror.section(&section(vec![SectionFact::NamespaceEnd(change)], 10));
-    assert_eq!(mirror.sizes(), Sizes::default());
+    assert_eq!(mirror.sizes(), Sizes { detached: 1, ..Sizes::default() }, "its mount is still to be released");
 }
 
 #[test]
@@ -472,12 +491,12 @@ proptest! {
         changes in prop::collection::vec((1u32..20, any::<bool>()), 0..30),
         after in prop::collection::vec((1u32..20, 0usize..30), 0..20),
     ) {
-        let mut kernel: std::collections::BTreeSet<u32> = before;
+        let mut kernel: BTreeSet<u32> = before;
         // A namespace has a root.
         kernel.insert(30);
         let mut mirror = having(&kernel.iter().copied().collect::<Vec<_>>());
         let mut now_ns = 10;
-        let change = |kernel: &mut std::collections::BTreeSet<u32>, mirror: &mut Mirror, id, told, now_ns| {
+        let change = |kernel: &mut BTreeSet<u32>, mirror: &mut Mirror, id, told, now_ns| {
             let count = u32::try_from(kernel.len()).unwrap();
             let role = if kernel.remove(&id) { Role::Detach } else { Role::Attach };
             if role == Role::Attach {

@@ -234,6 +234,9 @@ pub const METRICS: &[Metric] = &[
         },
     ),
     Metric::gauge("mount_tracer_mounts", &[], "mounts in all known tables", |figures| one(figures.sizes.mounts)),
+    Metric::gauge("mount_tracer_detached_mounts", &[], "mounts in no table that somebody still refers to", |figures| {
+        one(figures.sizes.detached)
+    }),
     Metric::gauge("mount_tracer_largest_table_mounts", &[], "mounts in the largest known table", |figures| {
         one(figures.sizes.largest)
     }),

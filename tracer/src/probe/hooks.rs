@@ -309,6 +309,13 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         proof: Proof::Attached,
         sees: "what is mounted already, when mount-tracer reads a table",
     },
+    Hook {
+        number: hook::RELEASED,
+        candidates: &[entry("cleanup_mnt", "released", "released_k").with_second("released_2")],
+        needed: Needed::Mirror,
+        proof: Proof::Record("lets go of what it unmounted"),
+        sees: "nothing refers to a mount any more",
+    },
 ];
 
 const COUNT: usize = hook::COUNT as usize;

@@ -12,6 +12,7 @@ mod made_up;
 mod nobody_in;
 mod perform;
 mod reduce;
+mod released;
 mod run;
 pub(crate) mod socket;
 pub(crate) mod storms;
@@ -19,7 +20,7 @@ pub(crate) mod unhooked;
 pub(crate) mod worker;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -54,6 +55,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror::equals_the_kernel", equals_the_kernel),
         trial("mirror::fanotify_tells_the_same", fanotify::tells_the_same),
         trial("mirror::a_namespace_that_nobody_is_in", nobody_in::is_read_and_followed),
+        trial("mirror::detached_until_released", released::detached_until_released),
         trial("mirror::what_no_hook_tells", classics::what_no_hook_tells),
     ]);
     trials
@@ -105,6 +107,8 @@ struct Watched {
     agent: Agent,
     mirror: Mirror,
     found: usize,
+    /// Mounts that were in no table when it began.
+    detached: BTreeSet<u64>,
 }
 
 impl Watched {
@@ -115,7 +119,14 @@ impl Watched {
         let mut socket = Socket::connect()?;
         // A namespace that is made of one whose table is not known yet has to be read too.
         socket.wait_until_read()?;
-        Ok(Self { agent, mirror: Mirror::Agent(socket), found })
+        let detached = socket.detached()?.into_keys().collect();
+        Ok(Self { agent, mirror: Mirror::Agent(socket), found, detached })
+    }
+
+    /// Of what was mounted, and held by descriptors, nothing is left when nobody is.
+    fn expect_released(&mut self) -> Result<()> {
+        let Mirror::Agent(socket) = &mut self.mirror else { bail!("the mirror is the agent's") };
+        released::until_only(socket, &self.detached)
     }
 
     /// What it says of itself in the end, and what it has lost.
@@ -177,6 +188,7 @@ fn equals_the_kernel() -> Result<()> {
             break;
         }
     }
+    watched.expect_released()?;
     let found = watched.found;
     let (end, lost) = watched.stop()?;
     sum.compared += end.audited;

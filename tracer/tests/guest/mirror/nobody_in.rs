@@ -50,6 +50,18 @@ impl Left {
         Ok(socket.tables()?.0.remove(&self.table.mntns))
     }
 
+    /// That the agent has it, or else what it has and said.
+    fn had_by(&self, agent: &Agent, socket: &mut Socket) -> Result<HeldTable> {
+        let (mut tables, end) = socket.tables()?;
+        tables.remove(&self.table.mntns).with_context(|| {
+            let (had, said) = (tables.keys().collect::<Vec<_>>(), agent.program.errors());
+            format!(
+                "mount namespace {}, which nobody is in, is none of {had:?} before {end:?}; the agent said {said:#?}",
+                self.table.mntns
+            )
+        })
+    }
+
     fn expect_equal(&self, held: &HeldTable) -> Result<()> {
         let mut comparison = Comparison::default();
         comparison.add(held, &self.table);
@@ -75,8 +87,8 @@ pub(super) fn is_read_and_followed() -> Result<()> {
     let agent = Agent::start("observe", &[])?;
     let mut socket = Socket::connect()?;
     socket.wait_until_read()?;
-    left.expect_equal(&left.held(&mut socket)?.context("the agent does not have the namespace that nobody is in")?)?;
-    let before = receiver.held(&mut socket)?.context("nor the other one")?;
+    left.expect_equal(&left.had_by(&agent, &mut socket)?)?;
+    let before = receiver.had_by(&agent, &mut socket)?;
     receiver.expect_equal(&before)?;
 
     let mounted = Mounted::tmpfs(&below)?;
@@ -89,7 +101,7 @@ pub(super) fn is_read_and_followed() -> Result<()> {
         Ok(receiver.held(socket)?.is_some_and(|held| held.mounts.len() == before.mounts.len()))
     })
     .context("the end of that copy")?;
-    receiver.expect_equal(&receiver.held(&mut socket)?.context("it is there")?)?;
+    receiver.expect_equal(&receiver.had_by(&agent, &mut socket)?)?;
     // The twin: when the descriptor is closed the namespace ends, and its table with it.
     let mntns = left.table.mntns;
     drop(left);

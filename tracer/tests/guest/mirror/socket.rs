@@ -75,14 +75,22 @@ impl Socket {
     pub(crate) fn tables(&mut self) -> Result<(BTreeMap<u64, HeldTable>, End)> {
         let (lines, end) = self.ask(TABLES)?;
         let mut tables = BTreeMap::new();
-        for line in lines {
-            let table = HeldTable::deserialize(&line).with_context(|| format!("a table in another form: {line}"))?;
+        for line in lines.iter().filter(|line| line.get("detached").is_none()) {
+            let table = HeldTable::deserialize(line).with_context(|| format!("a table in another form: {line}"))?;
             let inode = table.mntns;
             if let Some(other) = tables.insert(inode, table) {
                 bail!("two living namespaces are number {inode}: {line} and {other:?}");
             }
         }
         Ok((tables, end))
+    }
+
+    /// The mounts that are in no table, by `mnt_id`.
+    pub(crate) fn detached(&mut self) -> Result<BTreeMap<u64, Held>> {
+        let (lines, _) = self.ask(TABLES)?;
+        let line = lines.last().and_then(|line| line.get("detached")).context("no line of detached mounts")?;
+        let mounts: Vec<Held> = Deserialize::deserialize(line)?;
+        Ok(mounts.into_iter().map(|mount| (mount.id, mount)).collect())
     }
 
     /// Waits until the tables that were there when the agent began have been read.
