@@ -1,6 +1,6 @@
 //! The end of a mount: when nothing refers to it any more, which may be long after it left its table. Runs outside of sections.
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
+use aya_ebpf::{bindings::BPF_RB_RING_SIZE, macros::map, maps::PerCpuArray};
 use tracer_common::{
     fact::{Released, kind},
     hook,
@@ -14,8 +14,8 @@ use crate::{
     turn::Turn,
 };
 
-/// What this hook leaves free in its ring: who waits for the end of a call needs that more.
-const RESERVE: u64 = 1 << 20;
+/// The part of the ring that this hook leaves free: who waits for the end of a call needs that more.
+const RESERVED_ONE_IN: u64 = 4;
 
 /// The mount that the first program has told on this CPU, `struct mount *`; 0 when the second one has been there since.
 #[map]
@@ -34,7 +34,8 @@ pub(crate) fn released(context: &impl Entry, turn: Turn) {
     };
     if has_work {
         let mut fact = Released { header: header(kind::RELEASED, hook::RELEASED, 0, 0), identity: identity(subject) };
+        let reserve = CALLS.query(BPF_RB_RING_SIZE.into()) / RESERVED_ONE_IN;
         // SAFETY: the record is a whole one on the stack.
-        unsafe { send(&CALLS, hook::RELEASED, (&raw mut fact).cast(), size_of::<Released>(), RESERVE, Wake::No) };
+        unsafe { send(&CALLS, hook::RELEASED, (&raw mut fact).cast(), size_of::<Released>(), reserve, Wake::No) };
     }
 }

@@ -23,18 +23,24 @@ pub const QUESTION_BYTES: usize = 4096;
 /// Differences that an answer lists at most; the mirror keeps no more.
 pub const MAX_DIFFERENCES: usize = 100;
 
+/// Detached mounts that an answer lists at most: an unmount of a large tree leaves as many for a moment as it had.
+pub const MAX_DETACHED: usize = 1000;
+
 /// What can be asked, by the name under `query`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// Every mount table that the agent knows; none is read for it.
     Tables,
+    /// What changed the tables lately; nothing is read for it.
+    Sections,
     /// What the agent knows, compared with tables that are read for it.
     Audit,
 }
 
 impl Question {
     /// Every one of them, by name.
-    const NAMES: [(&'static str, Self); 2] = [("tables", Self::Tables), ("audit", Self::Audit)];
+    const NAMES: [(&'static str, Self); 3] =
+        [("tables", Self::Tables), ("sections", Self::Sections), ("audit", Self::Audit)];
 }
 
 /// Why a line is no question.
@@ -70,7 +76,7 @@ pub enum QuestionError {
 const EXAMPLE: &str = r#"{"version":1,"query":"tables"}"#;
 
 fn names() -> String {
-    Question::NAMES.map(|(name, _)| format!("{name:?}")).join(" and ")
+    Question::NAMES.map(|(name, _)| format!("{name:?}")).join(", ")
 }
 
 impl Question {
@@ -102,6 +108,8 @@ pub struct Answer {
     pub tables: Vec<Table>,
     /// A line behind these, in the order of their `mnt_id`; `None` but for [`Question::Tables`].
     pub detached: Option<Detached>,
+    /// A line for each of the last sections, the oldest first; empty but for [`Question::Sections`].
+    pub sections: Vec<SectionRow>,
     /// The last line.
     pub end: End,
 }
@@ -119,11 +127,41 @@ pub struct Table {
     pub mounts: Vec<MountRow>,
 }
 
-/// Mounts that are in no table, and that somebody still refers to.
+/// Mounts that are in no table, and that somebody still refers to: at most [`MAX_DETACHED`] of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Detached {
     /// They. The parent and the mount point of one that was in a table are those that it had there.
     pub detached: Vec<MountRow>,
+}
+
+/// One hold of the namespace semaphore that changed tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SectionRow {
+    /// Its number, as in the effects of operations.
+    pub section: Id,
+    /// When it ended, `CLOCK_BOOTTIME` in nanoseconds.
+    pub boot_ns: Id,
+    /// Which process it was.
+    pub pid: Option<u32>,
+    /// In which system call.
+    pub syscall: Option<&'static str>,
+    /// Whether nothing of it was lost.
+    pub complete: bool,
+    /// What happened in it, in order: the first ones.
+    pub changes: Vec<ChangeRow>,
+    /// How many there were behind these.
+    pub more: usize,
+}
+
+/// What became of one mount, or of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChangeRow {
+    /// `attach`, `move`, `change`, `detach`, `stands`, `clone`, `group_end` or `namespace_end`.
+    pub what: &'static str,
+    /// The inode number of the namespace; `None` in a detached tree.
+    pub mntns: Option<u32>,
+    /// `mnt_id`, or the peer group at the end of one.
+    pub id: Option<u32>,
 }
 
 /// One mount of a table.
@@ -178,6 +216,8 @@ impl Serialize for Attributes {
 pub struct End {
     /// Namespaces by state.
     pub tables: States,
+    /// Mounts that are in no table, and that somebody still refers to.
+    pub detached: u64,
     /// Sections that went into the tables.
     pub sections: u64,
     /// Tables that were read, by reason.
@@ -222,6 +262,7 @@ impl Answer {
             .iter()
             .map(line)
             .chain(self.detached.iter().map(line))
+            .chain(self.sections.iter().map(line))
             .chain(std::iter::once_with(move || line(end)))
     }
 }

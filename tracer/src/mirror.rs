@@ -10,6 +10,7 @@ mod detached;
 mod ended;
 mod entry;
 mod groups;
+mod lately;
 mod propagation;
 mod reading;
 mod reads;
@@ -22,10 +23,11 @@ use serde::Serialize;
 pub use self::{
     audit::Audit,
     entry::Entry,
+    lately::{Change, Seen},
     reads::{ReadCounts, ReadReason, Reads},
     table::{State, Table},
 };
-use self::{ended::Ended, groups::Groups, propagation::Gone};
+use self::{ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
 use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
@@ -43,6 +45,7 @@ pub struct Mirror {
     reads: Reads,
     audit: Audit,
     ended: Ended,
+    lately: Lately,
     /// Sections that were put in.
     sections: u64,
 }
@@ -85,6 +88,7 @@ impl Mirror {
     /// A section has ended.
     pub fn section(&mut self, section: &Section) {
         self.sections += 1;
+        self.lately.note(section);
         let now_ns = section.end_ns;
         self.check_counts(section);
         let (mut gone, mut clones) = (Gone::default(), Vec::new());
@@ -169,6 +173,11 @@ impl Mirror {
         self.sections
     }
 
+    /// The last ones of them, the oldest first.
+    pub fn lately(&self) -> impl Iterator<Item = &Seen> {
+        self.lately.all()
+    }
+
     /// How much it holds.
     pub fn sizes(&self) -> Sizes {
         let mut sizes = Sizes::default();
@@ -183,7 +192,7 @@ impl Mirror {
             sizes.largest = sizes.largest.max(mounts);
         }
         sizes.states.unread += self.unmet().len() as u64;
-        sizes.detached = self.detached().count() as u64;
+        sizes.detached = self.detached_count() as u64;
         sizes
     }
 

@@ -259,7 +259,7 @@ impl<A: Act> Pump<'_, A> {
         let read: Vec<(Read, u64)> = self.tables.extract_if(.., |(_, at_ns)| *at_ns <= read_until_ns).collect();
         for (read, _) in read {
             let Some(input) = table_input(read) else {
-                self.reader.iter().for_each(Reader::go_on);
+                self.reader.iter_mut().for_each(Reader::go_on);
                 continue;
             };
             if self.step(input)? == Flow::End {
@@ -312,7 +312,7 @@ impl<A: Act> Pump<'_, A> {
         let mut effects = VecDeque::from(self.engine.step(input, now_ns));
         while let Some(effect) = effects.pop_front() {
             if let Effect::Read(inum) = effect {
-                self.reader.iter().for_each(|reader| reader.ask(inum));
+                self.reader.iter_mut().for_each(|reader| reader.ask(inum));
                 continue;
             }
             let (flow, answer) = (self.act)(effect)?;
@@ -333,6 +333,7 @@ fn table_input(read: Read) -> Option<Input<'static>> {
         Read::Part => return None,
         Read::Whole { inum, began_ns } => Input::TableRead { inum, began_ns },
         Read::Gone(inum) => Input::TableGone(inum),
+        Read::Hangs(inum) => Input::TableFailed(inum),
         Read::Failed(inum, error) => {
             note(format_args!("note: the table of mount namespace {inum} cannot be read this time: {error}"));
             Input::TableFailed(inum)

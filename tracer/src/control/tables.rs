@@ -1,19 +1,26 @@
 //! PURE: the mirror's tables and counts as answers.
 
-use super::{Answer, Attributes, Detached, End, Id, MAX_DIFFERENCES, MountRow, Question, Table};
+use super::{
+    Answer, Attributes, ChangeRow, Detached, End, Id, MAX_DETACHED, MAX_DIFFERENCES, MountRow, Question, SectionRow,
+    Table,
+};
 use crate::{
-    mirror::{self, Entry, Mirror, State},
-    operation::Namespace,
+    mirror::{self, Change, Entry, Mirror, Seen, State},
+    operation::{Namespace, Syscall},
 };
 
 impl Question {
     /// What the mirror answers; for an audit what it found so far.
     pub fn answered_by(self, mirror: &Mirror) -> Answer {
-        let (tables, detached) = match self {
-            Self::Tables => (tables(mirror), Some(Detached { detached: rows(mirror.detached()) })),
-            Self::Audit => (Vec::new(), None),
-        };
-        Answer { tables, detached, end: end(mirror) }
+        let end = Answer { end: end(mirror), ..Answer::default() };
+        match self {
+            Self::Tables => {
+                let detached = rows(mirror.detached().take(MAX_DETACHED));
+                Answer { tables: tables(mirror), detached: Some(Detached { detached }), ..end }
+            }
+            Self::Sections => Answer { sections: mirror.lately().map(section_row).collect(), ..end },
+            Self::Audit => end,
+        }
     }
 }
 
@@ -53,10 +60,32 @@ fn mount_row(entry: &Entry) -> MountRow {
     }
 }
 
+fn section_row(seen: &Seen) -> SectionRow {
+    SectionRow {
+        section: Id(seen.number),
+        boot_ns: Id(seen.end_ns),
+        pid: seen.pid,
+        syscall: seen.syscall.map(Syscall::name),
+        complete: seen.complete,
+        changes: seen.changes.iter().map(change_row).collect(),
+        more: seen.more,
+    }
+}
+
+fn change_row(change: &Change) -> ChangeRow {
+    ChangeRow {
+        what: change.what.name(),
+        mntns: change.namespace.map(|namespace| namespace.inum).filter(|inum| *inum != 0),
+        id: change.id,
+    }
+}
+
 fn end(mirror: &Mirror) -> End {
     let audit = mirror.audit();
+    let sizes = mirror.sizes();
     End {
-        tables: mirror.sizes().states,
+        tables: sizes.states,
+        detached: sizes.detached,
         sections: mirror.sections(),
         reads: mirror.reads().counts(),
         audited: audit.compared(),

@@ -79,6 +79,7 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
     let table = Table { mntns: 4_026_531_841, mntns_id: Some(Id(1)), state: "exact", mounts: vec![row()] };
     let end = End {
         tables: States { exact: 1, ..States::default() },
+        detached: 2,
         sections: 1234,
         reads,
         audited: 7,
@@ -94,13 +95,29 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
         ),
         "{\"version\":1,\"detached\":[]}\n",
         concat!(
-            r#"{"version":1,"end":true,"tables":{"exact":1,"dirty":0,"unread":0},"sections":1234,"#,
+            r#"{"version":1,"end":true,"tables":{"exact":1,"dirty":0,"unread":0},"detached":2,"sections":1234,"#,
             r#""reads":{"start":1,"met":0,"lost":0,"count":0,"attributes":0,"asked":0},"audited":7,"#,
             r#""differences":["a\n\"b\""]}"#,
             "\n"
         ),
     ];
-    assert_eq!(lines(&Answer { tables: vec![table], detached: Some(Detached::default()), end }), expected);
+    assert_eq!(
+        lines(&Answer { tables: vec![table], detached: Some(Detached::default()), end, ..Answer::default() }),
+        expected
+    );
+}
+
+#[test]
+fn a_section_is_a_line() {
+    let changes = vec![ChangeRow { what: "attach", mntns: Some(4_026_531_841), id: Some(12) }];
+    let (section, boot_ns) = (Id(7), Id(u64::MAX));
+    let row = SectionRow { section, boot_ns, pid: None, syscall: Some("mount"), complete: true, changes, more: 3 };
+    let expected = concat!(
+        r#"{"version":1,"section":"7","boot_ns":"18446744073709551615","pid":null,"syscall":"mount","complete":true,"#,
+        r#""changes":[{"what":"attach","mntns":4026531841,"id":12}],"more":3}"#,
+        "\n"
+    );
+    assert_eq!(lines(&Answer { sections: vec![row], ..Answer::default() })[0], expected);
 }
 
 #[test]
@@ -155,7 +172,8 @@ proptest! {
         let mounts = |unique| vec![MountRow { mount_id_unique: Option::map(unique, Id), ..row() }];
         let table = |(mntns, mntns_id, unique)| Table { mntns, mntns_id: Option::map(mntns_id, Id), state: "dirty", mounts: mounts(unique) };
         let tables: Vec<Table> = ids.into_iter().map(table).collect();
-        let answer = Answer { tables, detached: None, end: End { differences: vec![difference], ..End::default() } };
+        let end = End { differences: vec![difference], ..End::default() };
+        let answer = Answer { tables, end, ..Answer::default() };
         let lines = lines(&answer);
         let parsed: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         prop_assert_eq!(parsed.len(), answer.tables.len() + 1);

@@ -16,6 +16,11 @@ impl Mirror {
         self.remove(DETACHED, identity);
     }
 
+    /// How many they are.
+    pub(super) fn detached_count(&self) -> usize {
+        self.left.len() + self.tables.get(&DETACHED).map_or(0, |table| table.mounts.len())
+    }
+
     /// They, in no order.
     pub fn detached(&self) -> impl Iterator<Item = &Entry> {
         let in_trees = self.tables.get(&DETACHED).into_iter().flat_map(|table| table.mounts.values());

@@ -14,6 +14,7 @@ use super::program::LINE;
 pub(crate) const DIRECTORY: &str = "/run/mount-tracer";
 pub(crate) const SOCKET: &str = "/run/mount-tracer/agent.sock";
 pub(crate) const TABLES: &str = r#"{"version":1,"query":"tables"}"#;
+pub(crate) const SECTIONS: &str = r#"{"version":1,"query":"sections"}"#;
 pub(crate) const AUDIT: &str = r#"{"version":1,"query":"audit"}"#;
 
 /// A connection to the agent's socket.

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use super::asking::{AUDIT, Client, DIRECTORY, METRICS, Reply, SOCKET, TABLES};
+use super::asking::{AUDIT, Client, DIRECTORY, METRICS, Reply, SECTIONS, SOCKET, TABLES};
 use super::node::Agent;
 use super::program::{LINE, Program};
 use super::trial::trial;
@@ -60,6 +60,7 @@ fn questions_and_what_is_none() -> Result<()> {
         ensure!(error.contains(named), "{:?} is answered by {error:?}", String::from_utf8_lossy(line));
         expect_tables(&mut client)?;
     }
+    expect_sections(&mut client)?;
     let (tables, end) = client.ask(AUDIT)?;
     ensure!(tables.is_empty() && end["differences"] == Value::Array(Vec::new()), "an audit found {end} in {tables:?}");
     // Nobody knows where the next question begins: this one is hung up.
@@ -78,6 +79,21 @@ fn questions_and_what_is_none() -> Result<()> {
     Ok(())
 }
 
+/// What this process has just changed is last, in its order.
+fn expect_sections(client: &mut Client) -> Result<()> {
+    ground::touch_sentinel()?;
+    let (sections, _) = client.ask(SECTIONS)?;
+    let own: Vec<&Value> = sections.iter().filter(|section| section["pid"] == std::process::id()).collect();
+    let [.., mount, umount] = own[..] else { bail!("not two sections of this process in {sections:?}") };
+    let says = |section: &Value, syscall: &str, what: &str| {
+        section["syscall"] == syscall && section["complete"] == true && section["changes"][0]["what"] == what
+    };
+    ensure!(says(mount, "mount", "attach") && says(umount, "umount2", "detach"), "not a mount and its end: {own:?}");
+    let id = |section: &Value| section["changes"][0]["id"].as_u64();
+    ensure!(id(mount).is_some() && id(mount) == id(umount), "not the same mount: {own:?}");
+    Ok(())
+}
+
 /// The answer is of one piece: as many tables as it says, and all counts.
 fn expect_tables(client: &mut Client) -> Result<()> {
     let (lines, end) = client.ask(TABLES)?;
@@ -91,6 +107,7 @@ fn expect_tables(client: &mut Client) -> Result<()> {
         number(&end["reads"][reason])?;
     }
     number(&end["sections"])?;
+    number(&end["detached"])?;
     number(&end["audited"])?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 mod classics;
 mod compare;
 mod fanotify;
+mod hangs;
 mod kernel_tables;
 mod made_up;
 mod nobody_in;
@@ -55,6 +56,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("mirror::equals_the_kernel", equals_the_kernel),
         trial("mirror::fanotify_tells_the_same", fanotify::tells_the_same),
         trial("mirror::a_namespace_that_nobody_is_in", nobody_in::is_read_and_followed),
+        trial("mirror::a_reading_that_hangs", hangs::others_are_read),
         trial("mirror::detached_until_released", released::detached_until_released),
         trial("mirror::what_no_hook_tells", classics::what_no_hook_tells),
     ]);
@@ -123,6 +125,17 @@ impl Watched {
         Ok(Self { agent, mirror: Mirror::Agent(socket), found, detached })
     }
 
+    /// Prints in which order the tables changed lately.
+    fn print_sections(&mut self) -> Result<usize> {
+        let Mirror::Agent(socket) = &mut self.mirror else { bail!("the mirror is the agent's") };
+        let sections = socket.sections()?;
+        eprintln!("the last {} holds of the namespace semaphore, in their order:", sections.len());
+        for section in &sections {
+            eprintln!("    {section}");
+        }
+        Ok(sections.len())
+    }
+
     /// Of what was mounted, and held by descriptors, nothing is left when nobody is.
     fn expect_released(&mut self) -> Result<()> {
         let Mirror::Agent(socket) = &mut self.mirror else { bail!("the mirror is the agent's") };
@@ -187,6 +200,9 @@ fn equals_the_kernel() -> Result<()> {
             differing = Some(workload);
             break;
         }
+    }
+    if differing.is_some() {
+        watched.print_sections()?;
     }
     watched.expect_released()?;
     let found = watched.found;

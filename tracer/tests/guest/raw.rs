@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use libc::{
     SYS_bpf, SYS_clone, SYS_clone3, SYS_fanotify_init, SYS_fanotify_mark, SYS_ioctl, SYS_mount, SYS_mount_setattr,
-    SYS_umount2, c_long,
+    SYS_ptrace, SYS_umount2, c_long,
 };
 use rustix::io::Errno;
 
@@ -89,6 +89,12 @@ pub(crate) fn open_tree_attr(path: &CStr, flags: u64, attr: &MountAttr) -> Resul
     let fd = unsafe { call(OPEN_TREE_ATTR, [u64::MAX, path, flags, std::ptr::from_ref(attr) as u64, size]) }?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) })
+}
+
+/// ptrace(2) of a thread, a request without arguments.
+pub(crate) fn ptrace(request: u64, thread: i32) -> Result<(), Errno> {
+    // SAFETY: without arguments it touches no memory of ours.
+    done(unsafe { call(SYS_ptrace, [request, u64::from(thread.unsigned_abs()), 0, 0, 0]) })
 }
 
 /// `statmount(2)`: `struct statmount` with its strings, of a mount by its unique id, in a namespace by its 64-bit id.

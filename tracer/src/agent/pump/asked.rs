@@ -89,7 +89,7 @@ impl<A: Act> Pump<'_, A> {
                         let _ = reply.send(figures);
                     }
                 }
-                Ask::Question(question @ Question::Tables, reply) => {
+                Ask::Question(question @ (Question::Tables | Question::Sections), reply) => {
                     let _ = reply.send(self.engine.answer(question));
                 }
             }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::asking::{AUDIT, Client, TABLES};
+use super::super::asking::{AUDIT, Client, SECTIONS, TABLES};
 use super::kernel_tables::KernelMount;
 
 /// Reading the tables of a guest takes less than a second, one of twenty thousand mounts ten under emulation.
@@ -93,6 +93,28 @@ impl Socket {
         Ok(mounts.into_iter().map(|mount| (mount.id, mount)).collect())
     }
 
+    /// The last holds of the namespace semaphore in the order in which they changed the tables, a line for people each.
+    pub(crate) fn sections(&mut self) -> Result<Vec<String>> {
+        let (lines, _) = self.ask(SECTIONS)?;
+        let changes = |section: &Value| -> Option<Vec<String>> {
+            let all = section["changes"].as_array()?.iter();
+            Some(
+                all.map(|change| format!("{} {} in {}", text(&change["what"]), change["id"], change["mntns"]))
+                    .collect(),
+            )
+        };
+        let line = |section: &Value| {
+            let changes = changes(section).with_context(|| format!("no changes in {section}"))?.join(", ");
+            let (number, pid) = (text(&section["section"]), &section["pid"]);
+            Ok(format!(
+                "{number}: process {pid}, {}: {changes}, and {} more",
+                text(&section["syscall"]),
+                section["more"]
+            ))
+        };
+        lines.iter().map(line).collect()
+    }
+
     /// Waits until the tables that were there when the agent began have been read.
     pub(crate) fn wait_until_read(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
@@ -138,4 +160,8 @@ impl HeldTable {
         });
         Self { mntns, state: "exact".to_owned(), mounts: mounts.collect() }
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("none")
 }

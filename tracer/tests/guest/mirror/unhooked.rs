@@ -23,5 +23,6 @@ fn the_mirror_differs() -> Result<()> {
         outcome.differences.iter().filter(|difference| difference.contains("group") || difference.contains("master"));
     eprintln!("without {LEFT_OUT}: {} differences, {} of groups", outcome.differences.len(), wrong.clone().count());
     ensure!(wrong.count() > 0, "without {LEFT_OUT} the mirror still equals the kernel: {:?}", outcome.differences);
+    ensure!(watched.print_sections()? > 0, "no sections are printed");
     watched.stop().map(drop)
 }
