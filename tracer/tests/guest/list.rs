@@ -89,6 +89,11 @@ fn expect_table(objects: &[Value], pid: u32) -> Result<()> {
     Ok(())
 }
 
+/// What is listed of a process's table is the kernel's word.
+pub(crate) fn expect_listed(pid: u32) -> Result<()> {
+    expect_table(&objects(&["--pid", &pid.to_string()])?, pid)
+}
+
 fn own_table_is_the_kernels() -> Result<()> {
     let shown = objects(&[])?;
     expect_table(&shown, std::process::id())?;

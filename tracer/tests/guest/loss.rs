@@ -21,8 +21,8 @@ use super::trial::trial;
 const LOST: i32 = 4;
 /// How long the reader stands still at least.
 const STILL: Duration = Duration::from_secs(1);
-/// What was lost is said within a second; another one for an emulated processor that other guests share.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
+/// What was lost is said within a second.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 /// A sentinel that was lost itself is made again.
 const SENTINEL_AGAIN: Duration = Duration::from_secs(5);
 

@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("namespaces::made_by_clone_and_clone3", made_by_clone_and_clone3),
         trial("namespaces::made_for_a_descriptor", made_for_a_descriptor),
         trial("namespaces::entered_by_setns", entered_by_setns),
+        trial("namespaces::of_a_kernel_thread", of_a_kernel_thread),
         trial("namespaces::mounts_go_with_their_namespace", mounts_go_with_their_namespace),
     ]
 }
@@ -134,6 +135,28 @@ fn entered_by_setns() -> Result<()> {
     let ended = trace.drain_one()?;
     ended.expect("/op", "namespace_destroyed")?;
     ended.expect("/namespace/mntns", other)
+}
+
+/// kdevtmpfs has one of its own, from before any process: what changes in it is seen as anywhere else.
+fn of_a_kernel_thread() -> Result<()> {
+    let thread = oracle::kernel_thread("kdevtmpfs")?;
+    let inode = oracle::namespace(thread)?;
+    ensure!(inode != oracle::own_namespace()?, "kdevtmpfs has no namespace of its own");
+    let room = "/mount-tracer";
+    ground::make_directory(Path::new(&format!("/proc/{thread}/root{room}")))?;
+    let mut visitor = Actor::start()?;
+    let mut trace = Lasting::trace()?;
+    visitor.must(&["enter", &format!("/proc/{thread}/ns/mnt")])?;
+    for (act, op) in [("tmpfs", "mount"), ("umount", "umount")] {
+        visitor.must(&[act, room])?;
+        let shown = trace.drain_one()?;
+        shown.expect("/op", op)?;
+        shown.expect("/effects/0/mntns", inode)?;
+        shown.expect("/effects/0/path", room)?;
+        shown.expect("/actor/mntns", inode)?;
+    }
+    // Its table is its own.
+    super::list::expect_listed(thread)
 }
 
 /// The end of a namespace is one operation, however much was mounted in it, and touches no other namespace.

@@ -50,6 +50,14 @@ pub(crate) fn own_mount_at(path: &Path) -> Result<Mount> {
     mount_at(std::process::id(), path)?.with_context(|| format!("nothing is mounted at {}", path.display()))
 }
 
+/// The process id of a thread of the kernel's.
+pub(crate) fn kernel_thread(name: &str) -> Result<u32> {
+    let processes = fs::read_dir("/proc").context("cannot list /proc")?;
+    let mut pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let has_name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+    pids.find(has_name).with_context(|| format!("no kernel thread {name}"))
+}
+
 /// The inode of a process's mount namespace.
 pub(crate) fn namespace(pid: u32) -> Result<u64> {
     let link = format!("/proc/{pid}/ns/mnt");

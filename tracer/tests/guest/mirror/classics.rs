@@ -82,5 +82,5 @@ pub(super) fn what_no_hook_tells() -> Result<()> {
         ensure!(outcome.differences.is_empty(), "{name}: {:#?}", outcome.differences);
     }
     let (found, (end, lost)) = (watched.found, watched.stop()?);
-    super::expect_reads(&end, found, lost)
+    super::expect_reads(&end, found, lost, 0)
 }

@@ -15,11 +15,13 @@ use rustix::mount::{
 
 use super::super::actor;
 use super::super::raw::{self, MountAttr};
-use super::workload::{LEAF, NAMES};
+use super::workload::{BY_PATH, LEAF, NAMES};
 
 /// `linux/fcntl.h`.
 const AT_EMPTY_PATH: u64 = 0x1000;
 const AT_RECURSIVE: u64 = 0x8000;
+/// `linux/mount.h`.
+const OPEN_TREE_CLONE: u64 = 1;
 /// Not in rustix; from `linux/mount.h`.
 const SET_GROUP: u32 = 0x100;
 const BENEATH: u32 = 0x200;
@@ -84,6 +86,20 @@ impl Site {
             ["attributes", at, set, clear, recursive] => {
                 let attr = MountAttr { set: number(set)?, clear: number(clear)?, ..MountAttr::default() };
                 set_through_descriptor(&self.at(at), recursive == "rec", &attr)
+            }
+            [BY_PATH, at, set, clear, recursive] => {
+                let attr = MountAttr { set: number(set)?, clear: number(clear)?, ..MountAttr::default() };
+                set_by_path(&self.at(at), recursive == "rec", &attr)
+            }
+            ["open_tree_attr", at, set, recursive] => {
+                open_tree_attr(&self.at(at), 0, number(set)?, recursive == "rec").map(drop)
+            }
+            ["open_tree_attr", at, set, recursive, to] => {
+                let clone = open_tree_attr(&self.at(at), OPEN_TREE_CLONE, number(set)?, recursive == "rec")?;
+                attach(&clone, &self.at(to), MoveMountFlags::empty())
+            }
+            ["reconfigure", at, flags] => {
+                rustix::mount::mount_remount(self.at(at), MountFlags::from_bits_retain(number(flags)?), c"")
             }
             ["change", at, kind, recursive, door] => change(&self.at(at), kind, recursive == "rec", door),
             ["clone", from, recursive] => clone_tree(&self.at(from), recursive == "rec").map(drop),
@@ -213,12 +229,24 @@ fn change(at: &Path, kind: &str, recursive: bool, door: &str) -> Result<(), Errn
             let recursive = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
             rustix::mount::mount_change(at, MountPropagationFlags::from_bits_retain(*bit) | recursive)
         }
-        "path" => {
-            let path = CString::new(at.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-            raw::mount_setattr(None, &path, if recursive { AT_RECURSIVE } else { 0 }, &attr)
-        }
+        "path" => set_by_path(at, recursive, &attr),
         _ => set_through_descriptor(at, recursive, &attr),
     }
+}
+
+/// `mount_setattr(2)` of what is mounted at a path.
+fn set_by_path(at: &Path, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
+    raw::mount_setattr(None, &c_path(at)?, if recursive { AT_RECURSIVE } else { 0 }, attr)
+}
+
+/// `open_tree_attr(2)` of what is mounted at a path.
+fn open_tree_attr(at: &Path, flags: u64, set: u64, recursive: bool) -> Result<OwnedFd, Errno> {
+    let attr = MountAttr { set, ..MountAttr::default() };
+    raw::open_tree_attr(&c_path(at)?, flags | if recursive { AT_RECURSIVE } else { 0 }, &attr)
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
 }
 
 /// `mount_setattr(2)` of what a descriptor refers to.

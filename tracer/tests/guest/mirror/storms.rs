@@ -29,10 +29,9 @@ const UNMOUNTED: usize = 100_000;
 /// As many mounts a namespace may have meanwhile.
 const MOUNT_MAX: &str = "/proc/sys/fs/mount-max";
 const MOST_MOUNTS: &str = "500000";
-/// A loss is said within a second, and the tables are right again within two; as much more for an emulated processor that other
-/// guests share.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
-const RIGHT_WITHIN: Duration = Duration::from_secs(4);
+/// A loss is said within a second, and the tables are right again within two.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+const RIGHT_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -18,6 +18,11 @@ pub(crate) const LEAF: &str = "d";
 const REMOUNT_BITS: [u64; 6] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 8, 1 << 11];
 /// `MS_NOATIME`, `MS_RELATIME`, `MS_STRICTATIME`, and none of them.
 const REMOUNT_TIMES: [u64; 4] = [1 << 10, 1 << 21, 1 << 24, 0];
+/// What a remount of a superblock may set: nothing that keeps others from mounting in it.
+const SUPERBLOCK_BITS: [u64; 3] = [1 << 1, 1 << 2, 1 << 3];
+/// One workload of so many sets attributes by a path, too: what the kernel does not tell makes tables doubtful, and a doubtful one is not
+/// audited.
+const BY_PATH_ONE_IN: u64 = 3;
 /// `MOUNT_ATTR_*` of `linux/mount.h`, beside the times of access.
 const ATTRIBUTE_BITS: [u64; 6] = [1, 1 << 1, 1 << 2, 1 << 3, 0x80, 0x20_0000];
 /// `MOUNT_ATTR_RELATIME`, `MOUNT_ATTR_NOATIME`, `MOUNT_ATTR_STRICTATIME`.
@@ -75,7 +80,9 @@ pub(crate) struct Workload {
 impl Workload {
     /// The workload of this seed: always the same.
     pub(crate) fn random(seed: u64, workers: usize, operations: usize) -> Self {
-        let mut generator = Generator { random: Random::new(seed), away: vec![0; workers] };
+        let mut random = Random::new(seed);
+        let by_path = random.one_in(BY_PATH_ONE_IN);
+        let mut generator = Generator { random, by_path, away: vec![0; workers] };
         let setup = (0..workers).flat_map(|worker| generator.setup(worker)).collect();
         let steps = (0..operations).map(|number| generator.step(number % workers)).collect();
         let closing = (0..workers).flat_map(|worker| generator.closing(worker)).collect();
@@ -141,7 +148,7 @@ impl Random {
 }
 
 /// What is done how often.
-const WEIGHTS: [(u64, &str); 20] = [
+const WEIGHTS: [(u64, &str); 23] = [
     (15, "tmpfs"),
     (14, "bind"),
     (2, "rbind"),
@@ -151,6 +158,9 @@ const WEIGHTS: [(u64, &str); 20] = [
     (3, "carry"),
     (9, "remount"),
     (9, "attributes"),
+    (2, BY_PATH),
+    (2, "open_tree_attr"),
+    (2, "reconfigure"),
     (12, "change"),
     (1, "change_whole"),
     (6, "clone"),
@@ -164,8 +174,13 @@ const WEIGHTS: [(u64, &str); 20] = [
     (1, "enter"),
 ];
 
+/// Attributes by a path. The kernel's word for the mount is missing: the agent reads a table for each.
+pub(crate) const BY_PATH: &str = "attributes_by_path";
+
 struct Generator {
     random: Random,
+    /// Whether attributes are set by a path, too.
+    by_path: bool,
     /// For each process: how many operations it will still make in another one's namespace.
     away: Vec<u64>,
 }
@@ -231,7 +246,14 @@ impl Generator {
                 let flags = self.random.bits(&REMOUNT_BITS) | self.random.of(&REMOUNT_TIMES);
                 format!("remount {} {flags}", self.path())
             }
-            "attributes" => self.attributes(),
+            BY_PATH if self.by_path => self.attributes(BY_PATH),
+            "attributes" | BY_PATH => self.attributes("attributes"),
+            "reconfigure" => format!("reconfigure {} {}", self.path(), self.random.bits(&SUPERBLOCK_BITS)),
+            "open_tree_attr" => {
+                let set = self.random.bits(&ATTRIBUTE_BITS);
+                let opened = format!("open_tree_attr {} {set} {}", self.path(), self.recursive(3));
+                if self.random.one_in(2) { opened } else { format!("{opened} {}", self.path()) }
+            }
             "change" => {
                 let kind = *self.random.of(&["shared", "shared", "shared", "slave", "slave", "private", "unbindable"]);
                 let door = *self.random.of(&["mount", "path", "descriptor"]);
@@ -279,14 +301,14 @@ impl Generator {
         }
     }
 
-    fn attributes(&mut self) -> String {
+    fn attributes(&mut self, kind: &str) -> String {
         let mut set = self.random.bits(&ATTRIBUTE_BITS);
         let mut clear = self.random.bits(&ATTRIBUTE_BITS) & !set;
         if self.random.one_in(2) {
             set |= self.random.of(&ATTRIBUTE_TIMES);
             clear |= ATTRIBUTE_TIME_MASK;
         }
-        format!("attributes {} {set} {clear} {}", self.path(), self.recursive(3))
+        format!("{kind} {} {set} {clear} {}", self.path(), self.recursive(3))
     }
 
     /// A detached mount that is put somewhere, or closed.
