@@ -145,18 +145,24 @@ pub fn unproven(attached: &[Attached]) -> Vec<&'static str> {
 pub fn act() -> Result<(), ActError> {
     let base = own_namespace()?;
     let at = |name: &str| base.join(name);
-    for name in ["shared", "peer", "from", "to", "new"] {
+    for name in ["shared", "peer", "slave", "from", "to", "new"] {
         check("make a directory", fs::create_dir(at(name)))?;
     }
     tmpfs(&at("shared"))?;
     check("make a mount shared", change(&at("shared"), MountPropagationFlags::SHARED))?;
     check("bind", mount_bind(at("shared"), at("peer")))?;
+    check("bind", mount_bind(at("shared"), at("slave")))?;
+    check("make a mount a slave", change(&at("slave"), MountPropagationFlags::DOWNSTREAM))?;
     check("make a directory", fs::create_dir(at("shared/below")))?;
+    tmpfs(&at("slave/below"))?;
     tmpfs(&at("shared/below"))?;
     if unmount(at("shared"), UnmountFlags::empty()) != Err(Errno::BUSY) {
         return Err(ActError { what: "find a mount busy", source: io::Error::other("it was not") });
     }
     check("unmount", unmount(at("shared/below"), UnmountFlags::empty()))?;
+    for last in ["shared", "peer"] {
+        check("make a mount private", change(&at(last), MountPropagationFlags::PRIVATE))?;
+    }
     tmpfs(&at("from"))?;
     check("move a mount", mount_move(at("from"), at("to")))?;
     check("remount", mount_remount(at("to"), MountFlags::RDONLY, c""))?;
