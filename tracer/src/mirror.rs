@@ -254,9 +254,7 @@ impl Mirror {
         if let Some(table) = self.tables.get_mut(&namespace)
             && namespace != DETACHED
         {
-            if table.state == State::Exact {
-                table.state = State::Dirty;
-            }
+            table.doubt(reason == ReadReason::Attributes);
             self.audit.doubted(namespace);
             let at_ns = now_ns + table.patience_ns(now_ns);
             self.want(namespace.inum, reason, at_ns);
@@ -368,7 +366,8 @@ impl Mirror {
         }
         let place = place_of(last.namespace);
         let origin = place_of(last.copied_from);
-        let known = self.tables.get(&origin).is_some_and(|table| table.state == State::Exact);
+        // A clone's attributes are its own, and told with it.
+        let known = self.tables.get(&origin).is_some_and(Table::is_known);
         let clones: Vec<_> = batches.iter().flat_map(|batch| &batch.clones).collect();
         let entries: Vec<(u64, Entry)> = match self.tables.get(&origin) {
             Some(table) => table.cloned(&clones, now_ns),

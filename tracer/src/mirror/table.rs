@@ -41,6 +41,8 @@ pub struct Table {
     pub state: State,
     /// They.
     pub mounts: HashMap<u64, Entry>,
+    /// When it is dirty: only its attributes are in doubt, and not what is mounted where.
+    pub(super) attributes_alone: bool,
     /// How many there are by the kernel's count, as the last record of a reading said and what changed since.
     pub(super) count: usize,
     /// When a reading told of it last, `CLOCK_BOOTTIME` in nanoseconds.
@@ -53,6 +55,20 @@ pub struct Table {
 }
 
 impl Table {
+    /// It may be wrong; `attributes_alone` if nothing but these.
+    pub(super) fn doubt(&mut self, attributes_alone: bool) {
+        match self.state {
+            State::Exact => (self.state, self.attributes_alone) = (State::Dirty, attributes_alone),
+            State::Dirty => self.attributes_alone &= attributes_alone,
+            State::Unread => {}
+        }
+    }
+
+    /// Whether it is known what is mounted where.
+    pub(super) fn is_known(&self) -> bool {
+        self.state == State::Exact || self.state == State::Dirty && self.attributes_alone
+    }
+
     /// How long to wait before it is read once more: longer each time, so that a table that cannot be had right costs little.
     pub(super) fn patience_ns(&mut self, now_ns: u64) -> u64 {
         if now_ns.saturating_sub(self.soiled_ns) > CALM_NS {

@@ -304,6 +304,19 @@ fn of_two_namespaces_of_one_number_one_has_ended() {
 }
 
 #[test]
+fn a_namespace_is_born_of_one_whose_attributes_are_in_doubt() {
+    for (lost, born) in [(false, State::Exact), (true, State::Unread)] {
+        let mut mirror = having(&[1]);
+        mirror.attributes_unknown(HOME, 9);
+        if lost {
+            mirror.lost(Some(&[HOME]), 9);
+        }
+        mirror.section(&section(vec![SectionFact::Clones(clones(&[(1, 11)], 1))], 10));
+        assert_eq!((state(&mirror, HOME), state(&mirror, OTHER)), (Some(State::Dirty), Some(born)), "lost: {lost}");
+    }
+}
+
+#[test]
 fn what_was_cloned_for_nothing_is_nowhere() {
     let mut mirror = having(&[1]);
     let thrown_away = Clones { namespace: None, ..clones(&[(1, 11)], 0) };
