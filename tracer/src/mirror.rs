@@ -27,7 +27,7 @@ pub use self::{
     reads::{ReadCounts, ReadReason, Reads},
     table::{State, Table},
 };
-use self::{ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
+use self::{detached::Left, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
 use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
@@ -39,8 +39,8 @@ const DETACHED_INUM: u32 = 0xefff_fff7;
 #[derive(Debug, Default)]
 pub struct Mirror {
     tables: HashMap<Namespace, Table>,
-    /// Mounts that left their tables, and that somebody may still refer to: by identity.
-    left: HashMap<u64, Entry>,
+    /// Mounts that left their tables, and that somebody may still refer to.
+    left: Left,
     groups: Groups,
     reads: Reads,
     audit: Audit,
@@ -96,14 +96,18 @@ impl Mirror {
             match fact {
                 SectionFact::Mount(Role::Detach, mount) => {
                     gone.mount(&mount.gone());
-                    self.leave(place_of(mount.namespace), mount.objects.mount, Some(Entry::of(mount, now_ns)));
+                    self.leave(place_of(mount.namespace), mount.objects.mount, Some(Entry::of(mount, now_ns)), now_ns);
                 }
                 SectionFact::Mount(Role::Attach, mount) => self.attach(mount, now_ns),
                 SectionFact::Mount(Role::Move | Role::Change, mount) => self.put(mount, now_ns),
                 SectionFact::Bare(bare) => self.bare(bare, &mut gone, now_ns),
                 SectionFact::GroupEnd { group, heir } => self.inherit(*group, *heir),
                 SectionFact::Clones(batch) => clones.push(batch),
-                SectionFact::NamespaceEnd(change) => self.end(change.namespace, &mut gone),
+                SectionFact::NamespaceEnd(change) => {
+                    let mounts = self.tables.get(&named(change.namespace)).into_iter().flat_map(|table| &table.mounts);
+                    self.left.extend(mounts.map(|(identity, entry)| (*identity, *entry)), now_ns);
+                    self.end(change.namespace, &mut gone);
+                }
                 SectionFact::Copy(_) => {}
             }
         }
@@ -142,8 +146,7 @@ impl Mirror {
 
     /// Facts were lost, of these namespaces or of any.
     pub fn lost(&mut self, namespaces: Option<&[Namespace]>, now_ns: u64) {
-        // Of those that had been let go of nothing more would come.
-        self.left.clear();
+        self.left.begin_anew(now_ns);
         let all: Vec<Namespace> = match namespaces {
             Some(some) => some.iter().map(|one| named(*one)).collect(),
             None => self.tables.keys().copied().collect(),
@@ -271,7 +274,7 @@ impl Mirror {
     }
 
     fn insert(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
-        self.left.remove(&identity);
+        self.left.remove(identity);
         let mounts = &mut self.tables.entry(place).or_default().mounts;
         if let Some(before) = mounts.get(&identity) {
             entry.keep_newer_flags(before);
@@ -304,9 +307,9 @@ impl Mirror {
     }
 
     /// A mount leaves its table; what was told of it then, if more than its numbers was.
-    fn leave(&mut self, place: Namespace, identity: u64, told: Option<Entry>) {
+    fn leave(&mut self, place: Namespace, identity: u64, told: Option<Entry>, now_ns: u64) {
         let before = self.remove(place, identity);
-        self.left.extend(told.or(before).map(|entry| (identity, entry.left())));
+        self.left.extend(told.or(before).map(|entry| (identity, entry)), now_ns);
         // Also of one that was not known: the kernel counted it.
         if let Some(table) = self.tables.get_mut(&place) {
             table.count = table.count.saturating_sub(1);
@@ -341,8 +344,6 @@ impl Mirror {
     /// A namespace ends, and all that is mounted in it.
     fn end(&mut self, namespace: Namespace, gone: &mut Gone) {
         self.ended.note(named(namespace));
-        let mounts = self.tables.get(&named(namespace)).into_iter().flat_map(|table| &table.mounts);
-        self.left.extend(mounts.map(|(identity, entry)| (*identity, entry.left())));
         self.forget(namespace, gone);
     }
 

@@ -22,7 +22,7 @@ impl Mirror {
             BareMounts::Gone(mounts) => {
                 for mount in mounts {
                     gone.mount(mount);
-                    self.leave(place, mount.identity, None);
+                    self.leave(place, mount.identity, None, now_ns);
                 }
             }
         }

@@ -3,34 +3,65 @@
 //!
 //! Nothing reads them: those of which the mirror did not hear, or that were there before it, are not known.
 
+use std::collections::HashMap;
+
 use super::{DETACHED, Entry, Mirror};
 use crate::operation::Mount;
 
 /// `MNT_INTERNAL` of `linux/mount.h`: the kernel's own, which is in no namespace from the beginning.
 const MNT_INTERNAL: u32 = 0x4000;
 
+/// Mounts that left their tables, by identity.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    mounts: HashMap<u64, Entry>,
+    /// Until when something was lost, `CLOCK_BOOTTIME` in nanoseconds: what was released until then may not have been told, and what
+    /// left its table until then may still be on the way.
+    lost_ns: Option<u64>,
+}
+
+impl Left {
+    /// They left at `now_ns`.
+    pub(super) fn extend(&mut self, mounts: impl IntoIterator<Item = (u64, Entry)>, now_ns: u64) {
+        if self.lost_ns.is_none_or(|lost_ns| now_ns > lost_ns) {
+            self.mounts.extend(mounts.into_iter().map(|(identity, entry)| (identity, entry.left())));
+        }
+    }
+
+    /// It is in a table again, or is none any more.
+    pub(super) fn remove(&mut self, identity: u64) {
+        self.mounts.remove(&identity);
+    }
+
+    /// Something was lost until `now_ns`.
+    pub(super) fn begin_anew(&mut self, now_ns: u64) {
+        *self = Self { mounts: HashMap::new(), lost_ns: Some(now_ns) };
+    }
+}
+
 impl Mirror {
     /// Nothing refers to it any more.
     pub fn released(&mut self, identity: u64) {
-        self.left.remove(&identity);
+        self.left.remove(identity);
         self.remove(DETACHED, identity);
     }
 
     /// How many they are.
     pub(super) fn detached_count(&self) -> usize {
-        self.left.len() + self.tables.get(&DETACHED).map_or(0, |table| table.mounts.len())
+        self.left.mounts.len() + self.tables.get(&DETACHED).map_or(0, |table| table.mounts.len())
     }
 
     /// They, in no order.
     pub fn detached(&self) -> impl Iterator<Item = &Entry> {
         let in_trees = self.tables.get(&DETACHED).into_iter().flat_map(|table| table.mounts.values());
-        self.left.values().chain(in_trees)
+        self.left.mounts.values().chain(in_trees)
     }
 
     /// Somebody holds a mount that is in no table.
     pub(super) fn is_detached(&mut self, mount: &Mount) {
-        if mount.flags & MNT_INTERNAL == 0 {
-            self.left.entry(mount.objects.mount).or_insert_with(|| Entry::of(mount, mount.told_ns));
+        let identity = mount.objects.mount;
+        if mount.flags & MNT_INTERNAL == 0 && !self.left.mounts.contains_key(&identity) {
+            self.left.extend([(identity, Entry::of(mount, mount.told_ns))], mount.told_ns);
         }
     }
 }
@@ -99,6 +130,16 @@ mod tests {
         assert_eq!(detached(&mirror), [2]);
         mirror.lost(Some(&[HOME]), 3);
         assert!(detached(&mirror).is_empty(), "who would say that it was released?");
+    }
+
+    #[test]
+    fn what_left_before_a_loss_and_is_heard_of_after_it_is_not_kept() {
+        let mounts = [tests::mount(1), tests::mount(2)];
+        let mut mirror = holding(&mounts);
+        mirror.lost(Some(&[]), 10);
+        mirror.section(&section(vec![fact(Role::Detach, &mounts[0])], 10));
+        mirror.section(&section(vec![fact(Role::Detach, &mounts[1])], 11));
+        assert_eq!(detached(&mirror), [2]);
     }
 
     #[test]

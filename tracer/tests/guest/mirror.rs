@@ -41,7 +41,7 @@ use workload::{Step, Workload};
 const ROUND_EACH: usize = 125;
 /// Runs that may be spent on a shorter sequence. An agent's start takes ten seconds under emulation.
 const RUNS: usize = 40;
-/// Differences that are printed.
+/// Differences that are printed, and losses.
 const PRINTED: usize = 20;
 /// Of the operations, as many per cent must succeed: else the workload tests little.
 const SUCCEED: usize = 40;
@@ -148,6 +148,8 @@ impl Watched {
         let (_, end) = socket.tables()?;
         let finished = self.agent.program.terminate()?;
         ensure!(finished.status.success(), "the agent ended with {}: {:#?}", finished.status, finished.errors);
+        let losses: Vec<String> = finished.errors.iter().filter(|line| line.starts_with("loss: ")).cloned().collect();
+        print_some(&losses);
         let lost = finished.stat("dropped")? + finished.stat("records_lost")? + finished.missed()?.unwrap_or(0);
         Ok((end, lost))
     }
@@ -209,7 +211,7 @@ fn equals_the_kernel() -> Result<()> {
     if differing.is_some() {
         watched.print_sections()?;
     }
-    watched.expect_released()?;
+    let released = watched.expect_released();
     let found = watched.found;
     let (end, lost) = watched.stop()?;
     sum.compared += end.audited;
@@ -217,12 +219,13 @@ fn equals_the_kernel() -> Result<()> {
     // With the standard output's other lines, so that whoever reads those finds it.
     println!("{}", closing_line(&sum, &end, lost)?);
     eprintln!("reads by reason: {:?}, {found} namespaces when it began", end.reads);
-    print_differences(&sum.differences);
+    print_some(&sum.differences);
     if let (Some(workload), None) = (differing, &parameters.replay) {
         reduce(&parameters, &workload)?;
     }
     let differing = sum.differences.iter().filter(|difference| !is_of_skipped_returns(difference)).count();
     ensure!(differing == 0, "{differing} differences, seed {}", parameters.seed);
+    released?;
     expect_reads(&end, found, lost, sum.untold())?;
     if parameters.replay.is_none() {
         ensure!(end.audited > 0, "the audit compared nothing");
@@ -254,12 +257,13 @@ fn closing_line(sum: &Sum, end: &End, lost: u64) -> Result<String> {
     ))
 }
 
-fn print_differences(differences: &[String]) {
-    for difference in differences.iter().take(PRINTED) {
-        eprintln!("{difference}");
+/// The first ones of many.
+fn print_some(lines: &[String]) {
+    for line in lines.iter().take(PRINTED) {
+        eprintln!("{line}");
     }
-    if differences.len() > PRINTED {
-        eprintln!("and {} more", differences.len() - PRINTED);
+    if lines.len() > PRINTED {
+        eprintln!("and {} more", lines.len() - PRINTED);
     }
 }
 
@@ -318,7 +322,7 @@ fn the_kernels_witnesses_agree() -> Result<()> {
     let _bounded = Bounded::set()?;
     let mut sum = Sum::default();
     sum.add(&run(&mut Mirror::Statmount, &Workload::random(3, 6, 400), Order::AtOnce)?);
-    print_differences(&sum.differences);
+    print_some(&sum.differences);
     ensure!(sum.differences.is_empty(), "the kernel's two witnesses differ {} times", sum.differences.len());
     ensure!(sum.compared > 0, "nothing was compared");
     sum.expect_success()

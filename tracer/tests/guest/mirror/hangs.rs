@@ -39,7 +39,8 @@ pub(super) fn others_are_read() -> Result<()> {
     ensure!(others < all, "{others} records were compared of {all}, and the thread that reads stands still");
     let says = |line: &String| line.contains("the kernel has not answered for 30 s");
     ensure!(agent.program.errors().iter().filter(|line| says(line)).count() == 1, "{:#?}", agent.program.errors());
-    let (again, begin) = (audited(&mut socket)?, Instant::now());
+    let begin = Instant::now();
+    let again = audited(&mut socket)?;
     ensure!(
         again == others && begin.elapsed() < ENDED,
         "the next time {again} of {others} were, in {:?}",
