@@ -104,8 +104,7 @@ impl Mirror {
                 SectionFact::GroupEnd { group, heir } => self.inherit(*group, *heir),
                 SectionFact::Clones(batch) => clones.push(batch),
                 SectionFact::NamespaceEnd(change) => {
-                    let mounts = self.tables.get(&named(change.namespace)).into_iter().flat_map(|table| &table.mounts);
-                    self.left.extend(mounts.map(|(identity, entry)| (*identity, *entry)), now_ns);
+                    self.leave_all(change.namespace, now_ns);
                     self.end(change.namespace, &mut gone);
                 }
                 SectionFact::Copy(_) => {}

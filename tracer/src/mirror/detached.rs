@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{DETACHED, Entry, Mirror};
-use crate::operation::Mount;
+use super::{DETACHED, Entry, Mirror, named};
+use crate::operation::{Mount, Namespace};
 
 /// `MNT_INTERNAL` of `linux/mount.h`: the kernel's own, which is in no namespace from the beginning.
 const MNT_INTERNAL: u32 = 0x4000;
@@ -51,6 +51,13 @@ impl Mirror {
         self.left.mounts.len() + self.tables.get(&DETACHED).map_or(0, |table| table.mounts.len())
     }
 
+    /// A namespace ends, and its mounts leave it. Of a table in doubt they may have been released already.
+    pub(super) fn leave_all(&mut self, namespace: Namespace, now_ns: u64) {
+        let table = self.tables.get(&named(namespace)).filter(|table| table.is_known());
+        let mounts = table.into_iter().flat_map(|table| &table.mounts);
+        self.left.extend(mounts.map(|(identity, entry)| (*identity, *entry)), now_ns);
+    }
+
     /// They, in no order.
     pub fn detached(&self) -> impl Iterator<Item = &Entry> {
         let in_trees = self.tables.get(&DETACHED).into_iter().flat_map(|table| table.mounts.values());
@@ -73,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operation::{Namespace, NamespaceChange, Role, Section, SectionFact, tests};
+    use crate::operation::{NamespaceChange, Role, Section, SectionFact, tests};
 
     const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
 
@@ -95,10 +102,15 @@ mod tests {
         mirror.tables().flat_map(|(_, table)| table.mounts.values().map(|entry| entry.id)).collect()
     }
 
-    /// A mirror with these two mounts of [`HOME`].
+    /// A mirror that has read these two mounts of [`HOME`].
     fn holding(mounts: &[Mount; 2]) -> Mirror {
         let mut mirror = Mirror::default();
-        mirror.section(&section(mounts.iter().map(|mount| fact(Role::Attach, mount)).collect(), 1));
+        mirror.present(HOME.inum, 0);
+        assert_eq!(mirror.due(0), Some(HOME.inum));
+        for mount in mounts {
+            mirror.seed(1, &Mount { ns_mounts: 2, ..mount.clone() });
+        }
+        mirror.read(HOME.inum, 1, 1);
         mirror
     }
 
@@ -130,6 +142,17 @@ mod tests {
         assert_eq!(detached(&mirror), [2]);
         mirror.lost(Some(&[HOME]), 3);
         assert!(detached(&mirror).is_empty(), "who would say that it was released?");
+    }
+
+    #[test]
+    fn what_a_namespace_in_doubt_leaves_may_be_released_already() {
+        let mounts = [tests::mount(1), tests::mount(2)];
+        let mut mirror = holding(&mounts);
+        mirror.released(mounts[0].objects.mount);
+        mirror.lost(Some(&[HOME]), 2);
+        let end = NamespaceChange { namespace: HOME, copied_from: None, mounts: 0, made_by: None };
+        mirror.section(&section(vec![SectionFact::NamespaceEnd(end)], 3));
+        assert!(detached(&mirror).is_empty());
     }
 
     #[test]
