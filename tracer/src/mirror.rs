@@ -257,7 +257,10 @@ impl Mirror {
             && namespace != DETACHED
         {
             table.doubt(reason == ReadReason::Attributes);
-            self.audit.doubted(namespace);
+            match reason {
+                ReadReason::Lost => self.audit.lost(namespace),
+                _ => self.audit.doubted(namespace),
+            }
             let at_ns = now_ns + table.patience_ns(now_ns);
             self.want(namespace.inum, reason, at_ns);
         }

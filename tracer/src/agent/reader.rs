@@ -96,7 +96,7 @@ impl Reader {
     pub(super) fn go_on(&mut self) {
         // A thread that has ended says so itself.
         let _ = self.thread.go_on.send(());
-        self.hangs_at = Some(Instant::now() + PATIENCE);
+        self.hangs_at = (!self.asked.is_empty()).then(|| Instant::now() + PATIENCE);
     }
 
     /// Reads the table of the namespace with this inode number, behind those that were asked for before.

@@ -1,6 +1,9 @@
 //! PURE: the mirror against the kernel's own answer, at its place in the stream. Nothing is changed by it.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use super::{DETACHED, Entry, State, Table};
 use crate::operation::{Mount, Namespace};
@@ -16,6 +19,8 @@ pub struct Audit {
     /// Mounts whose attributes differ, and the kernel's: they are changed outside of sections, and the record of it may come after the
     /// reading.
     suspects: HashMap<(Namespace, u64), String>,
+    /// What else differs, by namespace: a loss that was not heard of yet may be the reason.
+    found: Vec<(Namespace, String)>,
     compared: u64,
     differing: u64,
     differences: Vec<String>,
@@ -29,12 +34,13 @@ impl Audit {
 
     /// Differences found, those included of which only the number is known.
     pub fn differing(&self) -> u64 {
-        self.differing + self.suspects.len() as u64
+        self.differing + (self.found.len() + self.suspects.len()) as u64
     }
 
     /// The first differences that were found, in words.
     pub fn differences(&self) -> impl Iterator<Item = &str> {
-        self.differences.iter().map(String::as_str).chain(self.suspects.values().map(String::as_str))
+        let found = self.found.iter().map(|(_, words)| words);
+        self.differences.iter().chain(found).chain(self.suspects.values()).map(String::as_str)
     }
 
     /// Whether every table that was to be compared has been.
@@ -44,8 +50,12 @@ impl Audit {
 
     /// What was not told by now differs.
     pub(super) fn settle(&mut self) {
-        for words in std::mem::take(&mut self.suspects).into_values() {
-            self.differ(words);
+        let found = mem::take(&mut self.found).into_iter().map(|(_, words)| words);
+        for words in found.chain(mem::take(&mut self.suspects).into_values()) {
+            self.differing += 1;
+            if self.differences.len() < KEPT {
+                self.differences.push(words);
+            }
         }
     }
 
@@ -77,11 +87,11 @@ impl Audit {
             }
         };
         for word in words {
-            self.differ(describe(place, mount.id, &word));
+            self.differ(place, mount.id, &word);
         }
         if table.mounts.len() != mount.ns_mounts as usize {
             let words = format!("the kernel counts {} mounts, the mirror {}", mount.ns_mounts, table.mounts.len());
-            self.differ(describe(place, mount.id, &words));
+            self.differ(place, mount.id, &words);
         }
     }
 
@@ -95,6 +105,12 @@ impl Audit {
         self.suspects.retain(|(place, _), _| *place != namespace);
     }
 
+    /// Facts of a namespace were lost: what differed there was lost.
+    pub(super) fn lost(&mut self, namespace: Namespace) {
+        self.doubted(namespace);
+        self.found.retain(|(place, _)| *place != namespace);
+    }
+
     /// A table was compared to its end: what was not told and is older is not there.
     pub(super) fn finish<'a>(
         &mut self,
@@ -106,7 +122,7 @@ impl Audit {
         for (namespace, table) in tables.filter(|(n, table)| **n != DETACHED && table.state == State::Exact) {
             for (identity, entry) in &table.mounts {
                 if entry.at_ns < began_ns && !told.contains(identity) {
-                    self.differ(describe(*namespace, entry.id, "the kernel has no such mount"));
+                    self.differ(*namespace, entry.id, "the kernel has no such mount");
                 }
             }
         }
@@ -117,11 +133,8 @@ impl Audit {
         self.on.remove(&inum);
     }
 
-    fn differ(&mut self, words: String) {
-        self.differing += 1;
-        if self.differences.len() < KEPT {
-            self.differences.push(words);
-        }
+    fn differ(&mut self, place: Namespace, id: u32, words: &str) {
+        self.found.push((place, describe(place, id, words)));
     }
 }
 

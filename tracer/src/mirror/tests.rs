@@ -425,6 +425,19 @@ fn an_audit_finds_what_differs_and_changes_nothing() {
 }
 
 #[test]
+fn what_was_lost_is_no_difference_when_it_is_heard_of() {
+    for (lost, differing) in [(HOME, 0), (OTHER, 2)] {
+        let mut mirror = having(&[1]);
+        mirror.begin_audit(10);
+        assert_eq!(mirror.due(10), Some(HOME.inum));
+        mirror.seed(12, &counted(9, 2));
+        assert_eq!(mirror.audit().differing(), 2, "one that is not known, and another count");
+        mirror.lost(Some(&[lost]), 13);
+        assert_eq!(mirror.audit().differing(), differing);
+    }
+}
+
+#[test]
 fn an_audit_finds_what_is_missing_on_either_side() {
     let mut mirror = having(&[1, 2]);
     mirror.begin_audit(10);

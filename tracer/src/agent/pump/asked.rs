@@ -103,6 +103,10 @@ impl<A: Act> Pump<'_, A> {
         if self.asked.audits.running.is_empty() || !is_done {
             return Ok(Flow::On);
         }
+        // What was lost while it ran looks like a difference until it is heard of.
+        if self.say_losses()? == Flow::End {
+            return Ok(Flow::End);
+        }
         let answer = self.engine.answer(Question::Audit);
         if self.asked.audits.finish(&answer) { self.step(Input::Audit) } else { Ok(Flow::On) }
     }
