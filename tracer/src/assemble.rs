@@ -329,8 +329,10 @@ fn is_automount(fact: &SectionFact) -> bool {
 
 /// What sections show by themselves. `unmounted` is the mount that an unmount was asked for.
 fn shown(sections: &[Section], op: Op, unmounted: Option<u32>) -> Operation {
+    // The thread of the kernel that looks for what nobody uses does it for nobody.
+    let actor = if op == Op::Expired { None } else { sections.iter().find_map(|section| section.actor.clone()) };
     Operation {
-        actor: sections.iter().find_map(|section| section.actor.clone()),
+        actor,
         cause: sections.iter().find_map(|section| section.cause),
         effects: Some(effects::of(sections, unmounted)),
         unlisted: effects::unlisted(sections),

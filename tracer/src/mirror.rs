@@ -14,17 +14,17 @@ mod lately;
 mod propagation;
 mod reading;
 mod reads;
+mod sizes;
 mod table;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-
-use serde::Serialize;
+use std::collections::{HashMap, HashSet};
 
 pub use self::{
     audit::Audit,
     entry::Entry,
     lately::{Change, Seen},
     reads::{ReadCounts, ReadReason, Reads},
+    sizes::{Sizes, States},
     table::{State, Table},
 };
 use self::{detached::Left, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
@@ -48,30 +48,6 @@ pub struct Mirror {
     lately: Lately,
     /// Sections that were put in.
     sections: u64,
-}
-
-/// Counts for people and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    /// Namespaces, by how far their tables are known.
-    pub states: States,
-    /// Mounts in all of them.
-    pub mounts: u64,
-    /// Mounts in the largest.
-    pub largest: u64,
-    /// Mounts that are in no table, and that somebody still refers to.
-    pub detached: u64,
-}
-
-/// Namespaces by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct States {
-    /// Their tables equal the kernel's.
-    pub exact: u64,
-    /// Their tables may be wrong, and will be read again.
-    pub dirty: u64,
-    /// Their tables have not been read yet.
-    pub unread: u64,
 }
 
 impl Mirror {
@@ -180,36 +156,12 @@ impl Mirror {
         self.lately.all()
     }
 
-    /// How much it holds.
-    pub fn sizes(&self) -> Sizes {
-        let mut sizes = Sizes::default();
-        for (_, table) in self.tables() {
-            *match table.state {
-                State::Exact => &mut sizes.states.exact,
-                State::Dirty => &mut sizes.states.dirty,
-                State::Unread => &mut sizes.states.unread,
-            } += 1;
-            let mounts = table.mounts.len() as u64;
-            sizes.mounts += mounts;
-            sizes.largest = sizes.largest.max(mounts);
-        }
-        sizes.states.unread += self.unmet().len() as u64;
-        sizes.detached = self.detached_count() as u64;
-        sizes
-    }
-
     /// Every namespace's table, in no order.
     pub fn tables(&self) -> impl Iterator<Item = (Namespace, &Table)> {
         self.tables
             .iter()
             .filter(|(namespace, _)| **namespace != DETACHED)
             .map(|(namespace, table)| (*namespace, table))
-    }
-
-    /// Namespaces that were there when the mirror began and of which nothing was told yet, by inode number: their tables are unread.
-    pub fn unmet(&self) -> BTreeSet<u32> {
-        let known: HashSet<u32> = self.tables.keys().map(|namespace| namespace.inum).collect();
-        self.reads.starting().filter(|inum| !known.contains(inum)).collect()
     }
 
     /// The kernel's count at the first fact of each namespace is that of before the section: it must be ours.

@@ -29,6 +29,7 @@ mod guest {
     pub(crate) mod detached;
     pub(crate) mod doors;
     pub(crate) mod existing;
+    pub(crate) mod expiry;
     pub(crate) mod failures;
     pub(crate) mod flags;
     pub(crate) mod floods;
@@ -83,10 +84,10 @@ mod guest {
 #[cfg(target_arch = "x86_64")]
 use guest::callers32;
 use guest::{
-    actor, burst, changes, check, counting, detached, doors, existing, failures, flags, floods, gone, ground, groups,
-    limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names, namespaces,
-    operations, order, parts, paths, pivots, policies, program, propagation, races, recordings, refusals, reloads,
-    secrets, strange, superblocks, terminal, trees, trial,
+    actor, burst, changes, check, counting, detached, doors, existing, expiry, failures, flags, floods, gone, ground,
+    groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
+    namespaces, operations, order, parts, paths, pivots, policies, program, propagation, races, recordings, refusals,
+    reloads, secrets, strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         pivots::trials(),
         superblocks::trials(),
         parts::trials(),
+        expiry::trials(),
         names::trials(),
         paths::trials(),
         strange::trials(),

@@ -259,6 +259,7 @@ fn what_went_by_itself_says_why() {
         let gone = Section { cause: Some(cause), ..section(None, vec![of(Role::Detach, mount(7))]) };
         let gone = operation(assemble.section(gone));
         assert_eq!((gone.op, gone.cause, gone.call), (op, Some(cause), None));
+        assert_eq!(gone.actor.is_none(), op == Op::Expired, "nobody did what expired");
         assert_eq!(gone.effects.unwrap()[0].propagated, propagated, "{cause:?}");
     }
 }

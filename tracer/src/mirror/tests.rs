@@ -1,6 +1,8 @@
 //! A table that is read while it changes, births, losses, groups. It is one room, because all of it is about one table and what the
 //! same few helpers build.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -52,7 +52,7 @@ fn output(command: &mut Command) -> Result<Output> {
 }
 
 /// The objects of a run that succeeds.
-fn objects(flags: &[&str]) -> Result<Vec<Value>> {
+pub(crate) fn objects(flags: &[&str]) -> Result<Vec<Value>> {
     let output = run(&[&["-o", "json"], flags].concat())?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "list {flags:?} ended with {}: {said}", output.status);
@@ -77,7 +77,7 @@ fn expect(object: &Value, pointer: &str, wanted: impl Into<Value>) -> Result<()>
 }
 
 /// All that mountinfo says of a process's mounts, in its order, and nothing else.
-fn expect_table(objects: &[Value], pid: u32) -> Result<()> {
+pub(crate) fn expect_table(objects: &[Value], pid: u32) -> Result<()> {
     let mounts = oracle::mounts(pid)?;
     ensure!(objects.len() == mounts.len(), "{} mounts are listed, mountinfo has {}", objects.len(), mounts.len());
     for (object, mount) in objects.iter().zip(&mounts) {
@@ -87,11 +87,6 @@ fn expect_table(objects: &[Value], pid: u32) -> Result<()> {
         ensure!(differences.is_empty(), "{}, in {object}", differences.join("; "));
     }
     Ok(())
-}
-
-/// What is listed of a process's table is the kernel's word.
-pub(crate) fn expect_listed(pid: u32) -> Result<()> {
-    expect_table(&objects(&["--pid", &pid.to_string()])?, pid)
 }
 
 fn own_table_is_the_kernels() -> Result<()> {

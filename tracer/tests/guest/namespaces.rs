@@ -13,6 +13,7 @@ use super::actor::Actor;
 use super::detached;
 use super::ground;
 use super::kernel;
+use super::list;
 use super::operation::Operation;
 use super::oracle;
 use super::program::Lasting;
@@ -156,7 +157,7 @@ fn of_a_kernel_thread() -> Result<()> {
         shown.expect("/actor/mntns", inode)?;
     }
     // Its table is its own.
-    super::list::expect_listed(thread)
+    list::expect_table(&list::objects(&["--pid", &thread.to_string()])?, thread)
 }
 
 /// The end of a namespace is one operation, however much was mounted in it, and touches no other namespace.
