@@ -1,6 +1,8 @@
 //! Mounts and namespaces that are not where one looks for them: in no namespace at all, of the kernel's own, of one thread, of a
 //! user who owns nothing else.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -13,7 +15,7 @@ use super::actor::{self, Actor};
 use super::ground::{self, Mounted, by_descriptor, open};
 use super::operation::{Operation, expect_path};
 use super::oracle;
-use super::program::Lasting;
+use super::program::{LINE, Lasting};
 use super::trial::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -85,9 +87,10 @@ fn a_namespace_of_one_thread() -> Result<()> {
     let joined = thread::scope(|scope| scope.spawn(in_thread).join());
     let (namespace, thread) = joined.map_err(|_| anyhow!("the thread panicked"))??;
     ensure!(namespace != oracle::own_namespace()?, "the thread is in its process's namespace");
+    wait_until_gone(thread)?;
     let operations = trace.drain()?;
     let kinds: Vec<&str> = operations.iter().map(Operation::op).collect();
-    ensure!(kinds == ["namespace_created", "mount", "namespace_destroyed"], "{operations:?}");
+    ensure!(kinds == ["namespace_created", "mount", "namespace_destroyed"], "{kinds:?}: {operations:?}");
     operations[0].expect("/namespace/mntns", namespace)?;
     let mount = &operations[1];
     mount.expect_success("mount", 1)?;
@@ -97,6 +100,18 @@ fn a_namespace_of_one_thread() -> Result<()> {
     mount.expect("/actor/tid", thread)?;
     expect_path(mount, "/effects/0/path", &target)?;
     operations[2].expect("/namespace/mntns", namespace)
+}
+
+/// A joined thread may still be on its way out: `pthread_join` returns when the kernel lets go of the thread's memory, which it
+/// does before it lets go of its namespaces (`do_exit`); the entry in `/proc` is removed after both.
+fn wait_until_gone(thread: u32) -> Result<()> {
+    let entry = PathBuf::from(format!("/proc/self/task/{thread}"));
+    let deadline = Instant::now() + LINE;
+    while entry.exists() {
+        ensure!(Instant::now() < deadline, "thread {thread} was joined, and is there after {LINE:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// In a namespace that another user owns, what came from above is locked, and what is made there is not.
@@ -113,7 +128,7 @@ fn a_namespace_of_another_user() -> Result<()> {
     child.must(&["tmpfs", own_text])?;
     let operations = trace.drain()?;
     let kinds: Vec<&str> = operations.iter().map(Operation::op).collect();
-    ensure!(kinds == ["namespace_created", "umount", "mount"], "{operations:?}");
+    ensure!(kinds == ["namespace_created", "umount", "mount"], "{kinds:?}: {operations:?}");
     operations[0].expect("/namespace/mntns", namespace)?;
     operations[1].expect_failure("umount", 22, "EINVAL")?;
     operations[1].expect("/target/path", locked_text)?;
