@@ -93,6 +93,8 @@ pub mod target {
     pub const LOST: u32 = 2;
     /// Not a record's: its cgroup has too many failures, and the call is only counted ([`crate::map::Throttled`]).
     pub const NOT_TOLD: u32 = 3;
+    /// The mount that the call was about is gone: unmounted by somebody else before the call ended.
+    pub const GONE: u32 = 4;
 }
 
 /// `SectionEnd.how`: how trees went in it, the flags of all `umount_tree` calls together.

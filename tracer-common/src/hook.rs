@@ -91,8 +91,10 @@ pub const PIVOT_TARGET: u32 = 18;
 pub const SEED: u32 = 19;
 /// `cleanup_mnt`: nothing refers to a mount any more.
 pub const RELEASED: u32 = 20;
+/// Exit of `user_path_at`: what the kernel found at the path of a call that sets attributes.
+pub const SETATTR_TARGET: u32 = 21;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 21;
+pub const CALL_ENTER: u32 = 22;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

@@ -118,7 +118,7 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
     }
     let door_of = Behind { hook, syscall: door.syscall, compat: door.compat, turn };
     let found = if open.target == target::NOT_TOLD { target::NONE } else { open.target };
-    let target_became = behind(door_of, &given, result, found);
+    let target_became = behind(door_of, &open, &given, result, found);
     let Some(slot) = SHORT.get_ptr_mut(turn.slot(number as u32, short::SECONDS)) else { return };
     let end = slot.cast::<CallEnd>();
     // SAFETY: this program's own slot, longer than the fixed part.

@@ -217,6 +217,29 @@ entry_outside!(move_target, move_target_2, move_target_k, targets::move_target);
 entry_outside!(pivot_target, pivot_target_2, pivot_target_k, targets::pivot_target);
 exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, targets::umount_kept);
 
+// Many look up paths that have nothing to do with mounts: they pay for one program, and not for a second one or for saved arguments.
+#[fexit]
+fn setattr_target(context: FExitContext) -> i32 {
+    targets::setattr_target(&context);
+    0
+}
+
+#[kprobe]
+fn setattr_target_s(context: ProbeContext) -> u32 {
+    if targets::setting_attributes().is_some() {
+        save(&context, hook::SETATTR_TARGET);
+    }
+    0
+}
+
+#[kretprobe]
+fn setattr_target_k(context: RetProbeContext) -> u32 {
+    if let Some(context) = Return::new(&context, hook::SETATTR_TARGET) {
+        targets::setattr_target(&context);
+    }
+    0
+}
+
 door!(0, enter_0, enter_0_2, enter_0_k, exit_0, exit_0_2, exit_0_k);
 door!(1, enter_1, enter_1_2, enter_1_k, exit_1, exit_1_2, exit_1_k);
 door!(2, enter_2, enter_2_2, enter_2_k, exit_2, exit_2_2, exit_2_k);

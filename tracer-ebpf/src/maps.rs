@@ -26,7 +26,8 @@ const DIRTY_NAMESPACES: u32 = 256;
 pub(crate) struct Call {
     /// `CLOCK_BOOTTIME` in nanoseconds.
     pub(crate) start_ns: u64,
-    /// The mount that is to change, where no hook inside its section tells which: `struct mount *`, or 0.
+    /// The mount that is to change, where no hook inside its section tells which: `struct mount *`, or 0. That of a call that sets
+    /// attributes may be gone at its end.
     pub(crate) subject: u64,
     /// Its flags.
     pub(crate) flags: u64,
@@ -34,7 +35,7 @@ pub(crate) struct Call {
     pub(crate) old_root: u64,
     /// `struct pt_regs` of the caller.
     pub(crate) registers: u64,
-    /// `mnt_id` of the mount that an unmount is to take away.
+    /// `mnt_id` of the mount that an unmount is to take away, or whose attributes are to be set.
     pub(crate) target_id: u32,
     /// Facts of its sections so far, those included that found no room.
     pub(crate) facts: u32,

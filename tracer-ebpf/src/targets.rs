@@ -53,10 +53,10 @@ pub(crate) struct Behind {
     pub(crate) turn: Turn,
 }
 
-/// Sends the mounts that a call which has ended is about, where a descriptor leads to them; what became of them. Where none does, it is
-/// what became of those that were found before.
+/// Sends the mounts that a call which has ended is about, where a descriptor leads to them or their attributes were set; what became
+/// of them. Else it is what became of those that were found before.
 #[inline(always)]
-pub(crate) fn behind(door: Behind, given: &Given, result: i32, before: u32) -> u32 {
+pub(crate) fn behind(door: Behind, open: &Call, given: &Given, result: i32, before: u32) -> u32 {
     let flags = given.flags;
     if result < 0 {
         return before;
@@ -69,19 +69,33 @@ pub(crate) fn behind(door: Behind, given: &Given, result: i32, before: u32) -> u
         syscall::FSMOUNT => detached(door, slot::FSMOUNT, result),
         syscall::OPEN_TREE => detached(door, slot::OPEN_TREE, result),
         syscall::OPEN_TREE_ATTR if flags & CLONE != 0 => detached(door, slot::OPEN_TREE_ATTR, result),
-        syscall::OPEN_TREE_ATTR => {
-            let subject = mount_of(path_of(result));
-            with_attributes(door, slot::OPEN_TREE_ATTR, subject, flags & RECURSIVE != 0)
-        }
-        syscall::MOUNT_SETATTR if flags & EMPTY_PATH != 0 && is_empty(given.target) => {
-            let path = match given.directory {
-                CURRENT_DIRECTORY => pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_PWD.load())),
-                descriptor => path_of(descriptor),
-            };
-            with_attributes(door, slot::MOUNT_SETATTR, mount_of(path), flags & RECURSIVE != 0)
+        syscall::OPEN_TREE_ATTR | syscall::MOUNT_SETATTR => {
+            let recursive = flags & RECURSIVE != 0;
+            if open.subject == 0 {
+                let subject = behind_descriptor(door.syscall, given, result);
+                return if subject == 0 { before } else { with_attributes(door, subject, recursive) };
+            }
+            // Nothing holds the mount any more.
+            if member::<u32>(open.subject, &MOUNT_ID) != open.target_id {
+                return target::GONE;
+            }
+            with_attributes(Behind { hook: hook::SETATTR_TARGET, ..door }, open.subject, recursive)
         }
         _ => before,
     }
+}
+
+/// The mount whose attributes a call has set, where [`setattr_target`] missed it and a descriptor of the caller's leads to it, or 0: as
+/// the descriptor is now, and not as the call found it.
+#[inline(always)]
+fn behind_descriptor(syscall: u32, given: &Given, result: i32) -> u64 {
+    let path = match given.directory {
+        _ if syscall == syscall::OPEN_TREE_ATTR => path_of(result),
+        _ if given.flags & EMPTY_PATH == 0 || !is_empty(given.target) => return 0,
+        CURRENT_DIRECTORY => pointer(current(), &TASK_FS).wrapping_add(u64::from(FS_PWD.load())),
+        descriptor => path_of(descriptor),
+    };
+    mount_of(path)
 }
 
 /// The mount behind the descriptor that the call returned. It is in no table: nothing leads to it.
@@ -93,7 +107,7 @@ fn detached(door: Behind, first: u32, result: i32) -> u32 {
 
 /// A mount whose attributes were set, or a whole tree of them.
 #[inline(always)]
-fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 {
+fn with_attributes(door: Behind, root: u64, recursive: bool) -> u32 {
     struct Setting {
         hook_and_slot: u32,
         became: u32,
@@ -115,6 +129,7 @@ fn with_attributes(door: Behind, first: u32, root: u64, recursive: bool) -> u32 
             over
         }
     }
+    let first = if door.syscall == syscall::MOUNT_SETATTR { slot::MOUNT_SETATTR } else { slot::OPEN_TREE_ATTR };
     let hook_and_slot = door.hook << 16 | door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
     let became = attributes_fact(hook_and_slot, root);
     let mut setting = Setting { hook_and_slot, became, root, at: root };
@@ -197,6 +212,29 @@ pub(crate) fn umount_kept(context: &impl Exit, turn: Turn) {
             let slot = turn.slot(slot::UMOUNT_KEPT, slot::SECONDS);
             (*call).target = target_unless(failed, hook::UMOUNT_KEPT, slot, subject, walk_from);
         }
+    }
+}
+
+/// Whether this thread's open call is one that sets attributes of a mount that it looks up.
+#[inline(always)]
+pub(crate) fn setting_attributes() -> Option<*mut Call> {
+    let call = call()?;
+    // SAFETY: a map value; only this thread writes it.
+    let (syscall, flags) = unsafe { ((*call).syscall, (*call).flags) };
+    let sets = syscall == syscall::MOUNT_SETATTR || syscall == syscall::OPEN_TREE_ATTR && flags & CLONE == 0;
+    sets.then_some(call)
+}
+
+/// `int user_path_at(int dfd, const char *name, unsigned flags, struct path *path)` has returned, or before 6.12
+/// `user_path_at_empty`, which has the path in the same place. Whether it found something the call's own result says.
+#[inline(always)]
+pub(crate) fn setattr_target(context: &impl Exit) {
+    let Some(call) = setting_attributes() else { return };
+    let subject = mount_of(context.argument(3));
+    // SAFETY: a map value; only this thread writes it.
+    unsafe {
+        (*call).subject = subject;
+        (*call).target_id = member(subject, &MOUNT_ID);
     }
 }
 

@@ -41,7 +41,7 @@ use crate::{
         say::note,
         show::{Flow, Show, terminal_width},
     },
-    probe::load::Probes,
+    probe::running::Probes,
     stream::Rings,
 };
 use jiff::Timestamp;

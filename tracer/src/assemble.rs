@@ -116,7 +116,7 @@ impl Assemble {
             self.succeeded(&mut operation, &targets);
         }
         operation.complete &= match end.found {
-            Found::None => true,
+            Found::None | Found::Gone => true,
             Found::Some => !targets.is_empty(),
             Found::Lost => false,
         };

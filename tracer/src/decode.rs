@@ -212,6 +212,7 @@ fn call_end(record: &[u8]) -> Result<Fact, DecodeError> {
         found: match end.target {
             target::NONE => Found::None,
             target::SENT => Found::Some,
+            target::GONE => Found::Gone,
             _ => Found::Lost,
         },
         sections: end.sections,

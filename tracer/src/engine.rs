@@ -336,8 +336,9 @@ impl Engine {
 /// `MS_REMOUNT` of `uapi/linux/mount.h`.
 const REMOUNT: u64 = 32;
 
-/// Whether a call changed attributes of mounts that nothing tells: by `mount_setattr(2)` with a path, where no section tells them, and by a
-/// remount whose record is missing, because a return probe was skipped or its path ran into an automount.
+/// Whether a call changed attributes of mounts that nothing tells: one whose record is missing because a return probe was skipped, or
+/// because a remount's path ran into an automount. What is gone needs no telling, nor what was moved from below it meanwhile: the
+/// move told its attributes.
 fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
     let sets = match end.syscall {
         // What its caller claims another thread may have rewritten since.
@@ -345,5 +346,5 @@ fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
         Syscall::Mount => end.claimed.flags & REMOUNT != 0,
         _ => false,
     };
-    sets && end.errno == 0 && end.found != Found::Some
+    sets && end.errno == 0 && !matches!(end.found, Found::Some | Found::Gone)
 }

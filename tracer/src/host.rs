@@ -10,6 +10,7 @@ pub mod namespaces;
 pub mod node;
 pub mod nsfs;
 pub mod preemption;
+pub mod setattr;
 pub mod statmount;
 pub mod tasks;
 pub mod visit;

@@ -286,6 +286,8 @@ pub enum Found {
     Some,
     /// There are, and a record about one was lost.
     Lost,
+    /// There was one, and it was unmounted before the call ended.
+    Gone,
 }
 
 /// A file system.

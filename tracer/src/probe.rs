@@ -11,5 +11,6 @@ pub mod options;
 pub mod reading;
 pub mod refusal;
 pub mod ring;
+pub mod running;
 pub mod self_test;
 mod throttled;

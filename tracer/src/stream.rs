@@ -12,10 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tracer_common::fact::Header;
 use zerocopy::FromBytes as _;
 
-use crate::probe::{
-    load::{ProbeError, Probes},
-    ring::register,
-};
+use crate::probe::{load::ProbeError, ring::register, running::Probes};
 
 /// Records that one turn takes at most from each ring.
 pub const BATCH: usize = 4096;

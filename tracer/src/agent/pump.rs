@@ -34,7 +34,7 @@ use crate::{
     limit::policy::Policy,
     operation::Gap,
     output::{recording::Totals, say::note, show::Flow},
-    probe::{load::Probes, losses::Losses},
+    probe::{losses::Losses, running::Probes},
     stream::{BATCH, Rings, Stream},
 };
 

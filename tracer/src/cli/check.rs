@@ -11,9 +11,10 @@ use crate::{
     output::say::line,
     probe::{
         hooks::{HOOKS, Hook, Needed},
-        load::{Attached, Loader, Probes},
+        load::{Attached, Loader},
         options::Options,
         refusal::finding,
+        running::Probes,
         self_test,
     },
     stream::Rings,
@@ -75,7 +76,7 @@ fn proven(mut probes: Probes) -> Vec<Verdict> {
         Ok(rings) => rings,
         Err(error) => return vec![Err(finding(&error))],
     };
-    let mut verdicts = self_test::run(&mut rings, probes.attached());
+    let mut verdicts = self_test::run(&mut rings, probes.attached()).verdicts;
     if verdicts.iter().all(Result::is_ok) {
         let unproven = self_test::unproven(probes.attached()).join(", ");
         verdicts.push(Ok(format!("self-test: not tried, because it takes more than a process: {unproven}")));
@@ -86,6 +87,9 @@ fn proven(mut probes: Probes) -> Vec<Verdict> {
 /// Why a kernel does without a hook.
 fn not_needed(hook: &Hook) -> String {
     match hook.needed {
+        Needed::For(_) => {
+            "this kernel has no mount_setattr(2), or nothing that tells what it found: it is read then".to_owned()
+        }
         Needed::Unless(other) => format!("this kernel's {other} tells the same"),
         _ if DOORS.iter().any(|door| door.compat && door.function == hook.name()) => {
             "this kernel takes no 32-bit callers in there".to_owned()

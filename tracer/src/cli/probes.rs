@@ -11,9 +11,10 @@ use crate::{
     output::say::note,
     probe::{
         hooks::{Method, Needed},
-        load::{Loader, Probes},
+        load::Loader,
         options::{Options, TABLES_BYTES},
         refusal::finding,
+        running::Probes,
         self_test,
     },
     stream::Rings,
@@ -81,8 +82,9 @@ pub fn attach(args: Args, besides: &[Needed], without: Option<&str>) -> Result<(
     let errors = |errors: Vec<_>| refused(errors.iter().map(finding).map(Err).collect());
     let mut probes = attached.map_err(errors)?;
     let mut rings = Rings::take(&mut probes).map_err(|error| errors(vec![error]))?;
-    let failed: Vec<Verdict> =
-        self_test::run(&mut rings, probes.attached()).into_iter().filter(Result::is_err).collect();
+    let shown = self_test::run(&mut rings, probes.attached());
+    let failed: Vec<Verdict> = shown.verdicts.into_iter().filter(Result::is_err).collect();
+    probes.detach(&shown.idle);
     if failed.is_empty() { Ok((probes, rings)) } else { Err(refused(failed)) }
 }
 

@@ -5,7 +5,10 @@
 
 mod doors;
 
-use tracer_common::hook::{self, DOORS};
+use tracer_common::{
+    fact::syscall,
+    hook::{self, DOORS},
+};
 
 /// How function probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub enum Needed {
     Always,
     /// Who runs on a kernel that has the function: one that lacks it lacks what it would see.
     IfThere,
+    /// Who runs on a kernel that has this system call (`fact::syscall`), of which it tells more.
+    For(u32),
     /// Who runs on a kernel that lacks this function, whose hook tells the same.
     Unless(&'static str),
     /// Only who keeps the mirror.
@@ -97,7 +102,7 @@ pub enum Needed {
 impl Needed {
     /// Whether nobody does without it, where the kernel has it.
     pub fn by_all(self) -> bool {
-        matches!(self, Self::Always | Self::IfThere | Self::Unless(_))
+        matches!(self, Self::Always | Self::IfThere | Self::For(_) | Self::Unless(_))
     }
 }
 
@@ -131,6 +136,11 @@ impl Hook {
     /// A name for it where it is not known which candidate was taken: the first one's function.
     pub fn name(&self) -> &'static str {
         self.candidates[0].target
+    }
+
+    /// Whether what it misses is found out in another way.
+    pub fn is_spared(&self) -> bool {
+        matches!(self.needed, Needed::For(_))
     }
 
     /// Whether its programs run inside sections: what they miss is missing in a table.
@@ -316,6 +326,17 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         proof: Proof::Record("lets go of what it unmounted"),
         sees: "nothing refers to a mount any more",
     },
+    Hook {
+        number: hook::SETATTR_TARGET,
+        candidates: &[
+            exit("user_path_at", "setattr_target", "setattr_target_k", Some("setattr_target_s")),
+            // Before 6.12; `user_path_at` was part of its callers.
+            exit("user_path_at_empty", "setattr_target", "setattr_target_k", Some("setattr_target_s")),
+        ],
+        needed: Needed::For(syscall::MOUNT_SETATTR),
+        proof: Proof::Record("sets attributes of a mount by its path"),
+        sees: "whose attributes mount_setattr(2) is to set",
+    },
 ];
 
 const COUNT: usize = hook::COUNT as usize;
@@ -348,12 +369,13 @@ mod tests {
         assert_eq!(numbers, (0..hook::COUNT).collect::<Vec<_>>());
     }
 
+    /// But for the one that everybody pays for who looks up a path: what it misses is read.
     #[test]
     fn what_runs_outside_of_sections_has_a_second_program() {
         for hook in &HOOKS {
             for candidate in hook.candidates {
                 let is_compat = DOORS.iter().any(|door| door.compat && door.function == candidate.target);
-                let outside = !hook.in_section() && candidate.at != At::Tracepoint && !is_compat;
+                let outside = !hook.in_section() && !hook.is_spared() && candidate.at != At::Tracepoint && !is_compat;
                 assert_eq!(candidate.second.is_some(), outside, "{}", candidate.target);
             }
         }

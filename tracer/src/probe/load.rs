@@ -5,28 +5,25 @@ use std::{collections::HashSet, fs, io};
 
 use aya::{
     Btf as AyaBtf, BtfError as AyaBtfError, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData, MapError, RingBuf},
+    maps::MapError,
     programs::{BtfTracePoint, Program, ProgramError},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 use thiserror::Error;
 use tracer_common::{
     fact::ABSENT,
+    hook::DOORS,
     offset::{ARGUMENTS, IDENTITY, OFFSETS},
 };
 
 use super::{
     btf::{Btf, BtfError},
     hooks::{At, Candidate, HOOKS, Hook, Method, Needed},
-    losses::{self, Losses},
+    losses,
     options::Options,
-    reading::Reading,
-    throttled,
+    running::Probes,
 };
-use crate::{
-    host::preemption,
-    operation::{Namespace, Throttled},
-};
+use crate::host::preemption;
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -149,13 +146,6 @@ pub struct Loader {
     attached: Vec<Attached>,
 }
 
-/// The programs in the kernel; they leave it when this is dropped.
-pub struct Probes {
-    ebpf: Ebpf,
-    attached: Vec<Attached>,
-    tables_bytes: usize,
-}
-
 impl Loader {
     /// Makes the maps and resolves what differs from kernel to kernel; attaches nothing yet.
     pub fn new(options: Options) -> Result<Self, ProbeError> {
@@ -187,8 +177,13 @@ impl Loader {
         let there =
             |candidate: &&Candidate| candidate.at == At::Tracepoint || self.functions.contains(candidate.target);
         let candidates: Vec<&'static Candidate> = hook.candidates.iter().filter(there).collect();
-        let told_otherwise = matches!(hook.needed, Needed::Unless(function) if self.functions.contains(function));
-        if told_otherwise || candidates.is_empty() && hook.needed == Needed::IfThere {
+        let needed = match hook.needed {
+            Needed::Unless(function) => !self.functions.contains(function),
+            Needed::For(call) => self.has_call(call) && !candidates.is_empty(),
+            Needed::IfThere => !candidates.is_empty(),
+            _ => true,
+        };
+        if !needed {
             return Ok(None);
         }
         let mut first_error = None;
@@ -204,6 +199,10 @@ impl Loader {
             }
         }
         Err(first_error.unwrap_or(ProbeError::NoFunction { hook }))
+    }
+
+    fn has_call(&self, call: u32) -> bool {
+        DOORS.iter().any(|door| door.syscall == call && self.functions.contains(door.function))
     }
 
     fn methods(&self, candidate: &Candidate) -> Vec<Method> {
@@ -226,7 +225,7 @@ impl Loader {
         for name in &programs {
             let program = self.ebpf.program_mut(name).ok_or(ProbeError::NoSymbol(name))?;
             if let Err(source) = attach(program, candidate.target, &self.types) {
-                self.unload(&programs);
+                unload(&mut self.ebpf, &programs);
                 return Err(ProbeError::Program { kind: attached.kind(), target: candidate.target, source });
             }
             attached.instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
@@ -235,19 +234,6 @@ impl Loader {
             losses::forget_covered(&mut self.ebpf, hook)?;
         }
         Ok(attached)
-    }
-
-    /// What was loaded for a hook that does not hold has no business in the kernel.
-    fn unload(&mut self, programs: &[&'static str]) {
-        for name in programs {
-            // One that was not loaded need not be unloaded.
-            let _ = match self.ebpf.program_mut(name) {
-                Some(Program::FEntry(program)) => program.unload(),
-                Some(Program::FExit(program)) => program.unload(),
-                Some(Program::KProbe(program)) => program.unload(),
-                _ => Ok(()),
-            };
-        }
     }
 
     /// Attaches every hook that is always needed and those that these need, but none of the name `without`, and lets go of the
@@ -267,73 +253,16 @@ impl Loader {
     }
 }
 
-impl Probes {
-    /// What is attached.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
-    }
-
-    /// How the function probes are attached: `fentry`, `kprobe`, or `fentry+kprobe`.
-    pub fn kind(&self) -> String {
-        let functions = || self.attached.iter().filter(|one| one.candidate.at != At::Tracepoint);
-        [Method::Fentry, Method::Kprobe]
-            .into_iter()
-            .filter(|method| functions().any(|one| one.method == *method))
-            .map(Method::name)
-            .collect::<Vec<_>>()
-            .join("+")
-    }
-
-    /// Bytes of the ring of table facts.
-    pub fn tables_bytes(&self) -> usize {
-        self.tables_bytes
-    }
-
-    /// How many records the ring of table facts can hold at most: the shortest has 56 bytes there.
-    pub fn ring_records(&self) -> usize {
-        self.tables_bytes / 56
-    }
-
-    /// The ring of table facts; there is one reader.
-    pub fn take_tables(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        self.take_ring("TABLES")
-    }
-
-    /// The ring of calls; there is one reader.
-    pub fn take_calls(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        self.take_ring("CALLS")
-    }
-
-    fn take_ring(&mut self, name: &'static str) -> Result<RingBuf<MapData>, ProbeError> {
-        let map = self.ebpf.take_map(name).ok_or(ProbeError::NoSymbol(name))?;
-        RingBuf::try_from(map).map_err(|source| ProbeError::Map { name, source })
-    }
-
-    /// What says which thread reads a mount table; there is one reader.
-    pub fn take_reading(&mut self) -> Result<Reading, ProbeError> {
-        let name = "READING";
-        let map = self.ebpf.take_map(name).ok_or(ProbeError::NoSymbol(name))?;
-        Array::try_from(map).map(Reading::new).map_err(|source| ProbeError::Map { name, source })
-    }
-
-    /// What was lost since the programs were attached.
-    pub fn losses(&self) -> Result<Losses, ProbeError> {
-        losses::read(&self.ebpf, &self.attached)
-    }
-
-    /// Whether there is something for [`Self::take_dirty`] or [`Self::take_throttled`]: asking costs little.
-    pub fn has_noted(&self) -> Result<bool, ProbeError> {
-        Ok(losses::is_dirty(&self.ebpf)? || throttled::any(&self.ebpf)?)
-    }
-
-    /// Takes out the failing calls that were only counted, those of the seconds that were over by then (`CLOCK_BOOTTIME` in nanoseconds).
-    pub fn take_throttled(&mut self, until_ns: u64) -> Result<Vec<Throttled>, ProbeError> {
-        throttled::take(&mut self.ebpf, until_ns)
-    }
-
-    /// Takes the namespaces out that lost facts were about; `None` when it may be any.
-    pub fn take_dirty(&mut self) -> Result<Option<Vec<Namespace>>, ProbeError> {
-        losses::take_dirty(&mut self.ebpf)
+/// What was loaded for a hook that does not hold has no business in the kernel.
+pub(super) fn unload(ebpf: &mut Ebpf, programs: &[&'static str]) {
+    for name in programs {
+        // One that was not loaded need not be unloaded.
+        let _ = match ebpf.program_mut(name) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::KProbe(program)) => program.unload(),
+            _ => Ok(()),
+        };
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn forget_covered(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), ProbeEr
 /// those that a second program ran for.
 fn missed(ebpf: &Ebpf, attached: &[Attached]) -> Option<Vec<u64>> {
     let mut missed = vec![0; HOOKS.len()];
-    for one in attached {
+    for one in attached.iter().filter(|one| !one.hook.is_spared()) {
         // What the second one is skipped for is missed only if the first one was skipped too, and then counted there.
         for program in one.programs().filter(|program| Some(*program) != one.candidate.second) {
             let fd = ebpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();

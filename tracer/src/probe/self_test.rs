@@ -3,8 +3,10 @@
 
 use std::{
     collections::HashSet,
+    ffi::CString,
     fs::{self, File},
     io::{self, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -27,7 +29,10 @@ use tracer_common::fact::Header;
 use zerocopy::FromBytes as _;
 
 use super::{hooks::Proof, load::Attached, refusal::Finding};
-use crate::{host::node::Verdict, stream::Rings};
+use crate::{
+    host::{node::Verdict, setattr},
+    stream::Rings,
+};
 
 /// The hidden subcommand that is the child.
 pub const SUBCOMMAND: &str = "self-test";
@@ -51,20 +56,31 @@ pub struct ActError {
 /// probes, of which the kernel keeps a limited number; what is never called stays unseen however often.
 const TRIES: usize = 10;
 
-/// Runs the child and looks for what it did, until all was seen: a verdict for each kind of change.
-pub fn run(rings: &mut Rings, attached: &[Attached]) -> Vec<Verdict> {
-    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+/// What the self-test showed.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// A verdict for each kind of change.
+    pub verdicts: Vec<Verdict>,
+    /// Hooks that are never called for what they are to tell more of: this kernel goes another way.
+    pub idle: Vec<u32>,
+}
+
+/// Runs the child and looks for what it did, until all was seen.
+pub fn run(rings: &mut Rings, attached: &[Attached]) -> Shown {
+    let (mut seen, mut shown) = (HashSet::new(), Shown::default());
     for _ in 0..TRIES {
         match witnessed(rings) {
             Ok(more) => seen.extend(more),
-            Err(finding) => return vec![Err(finding)],
+            Err(finding) => return Shown { verdicts: vec![Err(finding)], idle: Vec::new() },
         }
-        found = verdicts(attached, &seen);
-        if found.iter().all(Result::is_ok) {
+        shown.verdicts = verdicts(attached, &seen);
+        if shown.verdicts.iter().all(Result::is_ok) {
             break;
         }
     }
-    found
+    let silent = attached.iter().map(|one| one.hook).filter(|hook| hook.is_spared() && !seen.contains(&hook.number));
+    shown.idle = silent.map(|hook| hook.number).collect();
+    shown
 }
 
 /// The hooks that wrote records for the child.
@@ -124,6 +140,10 @@ fn verdict(one: &Attached, seen: &HashSet<u32>) -> Option<Verdict> {
     if seen.contains(&one.hook.number) {
         return Some(Ok(format!("self-test: a process that {action} is seen by {witness}")));
     }
+    if one.hook.is_spared() {
+        let target = one.candidate.target;
+        return Some(Ok(format!("self-test: a process that {action} does not come by {target}: it is read then")));
+    }
     Some(Err(Finding {
         subject: "self-test".to_owned(),
         why: format!("a process that {action} is not seen: {witness} is attached and never called for it"),
@@ -166,7 +186,22 @@ pub fn act() -> Result<(), ActError> {
     tmpfs(&at("from"))?;
     check("move a mount", mount_move(at("from"), at("to")))?;
     check("remount", mount_remount(at("to"), MountFlags::RDONLY, c""))?;
-    detached(&at("new"))?;
+    attributes(&at("to"))?;
+    detached(&at("new"))
+}
+
+/// Attributes of a mount by its path, where the kernel has the calls.
+fn attributes(target: &Path) -> Result<(), ActError> {
+    let path = check("name a mount", CString::new(target.as_os_str().as_bytes()))?;
+    for result in [
+        setattr::mount_setattr(&path, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        setattr::open_tree_attr(&path, MountAttrFlags::MOUNT_ATTR_NODEV).map(drop),
+    ] {
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {}
+            other => check("set attributes of a mount", other)?,
+        }
+    }
     Ok(())
 }
 
@@ -221,4 +256,27 @@ fn change(target: &Path, flags: MountPropagationFlags) -> rustix::io::Result<()>
 
 fn check<T>(what: &'static str, result: Result<T, impl Into<io::Error>>) -> Result<T, ActError> {
     result.map_err(|source| ActError { what, source: source.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::hook;
+
+    use super::*;
+    use crate::probe::hooks::{HOOKS, Method};
+
+    #[test]
+    fn what_is_found_out_in_another_way_may_stay_unseen() {
+        let verdict = |number: u32, seen: &[u32]| {
+            let hook = &HOOKS[number as usize];
+            let candidate = &hook.candidates[0];
+            let attached = Attached { hook, candidate, method: Method::Fentry, second: false, instructions: None };
+            verdict(&attached, &seen.iter().copied().collect()).unwrap()
+        };
+        let unseen = verdict(hook::SETATTR_TARGET, &[hook::CHANGE]).unwrap();
+        assert!(unseen.contains("does not come by user_path_at"), "{unseen}");
+        let seen = verdict(hook::SETATTR_TARGET, &[hook::SETATTR_TARGET]).unwrap();
+        assert!(seen.contains("is seen by fexit user_path_at"), "{seen}");
+        assert!(verdict(hook::CHANGE, &[hook::SETATTR_TARGET]).is_err());
+    }
 }

@@ -44,7 +44,8 @@ const fn door_proof(door: usize) -> Proof {
         syscall::OPEN_TREE => Proof::Record("calls open_tree"),
         syscall::FSCONFIG => Proof::Record("calls fsconfig"),
         syscall::PIVOT_ROOT => Proof::Record("calls pivot_root"),
-        // No well-kept library calls the others yet.
+        syscall::MOUNT_SETATTR => Proof::Record("calls mount_setattr"),
+        syscall::OPEN_TREE_ATTR => Proof::Record("calls open_tree_attr"),
         _ => Proof::Attached,
     }
 }
