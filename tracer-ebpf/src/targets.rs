@@ -4,13 +4,13 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use tracer_common::{
     fact::{MAKES_NAMESPACE, MountFact, kind, syscall, target},
-    hook,
+    hook::{self, reason},
 };
 
 use crate::{
     calls::Given,
     context::{Entry, Exit},
-    emit::{Wake, call, call_start, dirty, header, send},
+    emit::{Wake, call, call_start, dirty, dropped, header, send},
     failures,
     globals::{
         FILE_PATH, FILES_TABLE, FS_PWD, MOUNT_GROUP, MOUNT_ID, MOUNT_MASTER, MOUNT_NS, PATH_DENTRY, TABLE_FILES,
@@ -113,6 +113,7 @@ fn with_attributes(door: Behind, root: u64, recursive: bool) -> u32 {
         became: u32,
         root: u64,
         at: u64,
+        left: bool,
     }
     impl Steps for Setting {
         const FEW: u32 = FEW_BRANCHES;
@@ -120,20 +121,28 @@ fn with_attributes(door: Behind, root: u64, recursive: bool) -> u32 {
 
         #[inline(always)]
         fn step(&mut self) -> bool {
-            self.at = next_mount(self.at, self.root);
-            let over = self.at == tree::END;
+            let next = next_mount(self.at, self.root);
+            // One that was taken out of its parent's list is its own sibling.
+            self.left = next == tree::LEFT || next == self.at;
+            let over = next == tree::END || self.left;
             if !over {
                 // `LOST` is above `SENT`.
-                self.became |= attributes_fact(self.hook_and_slot, self.at);
+                self.became |= attributes_fact(self.hook_and_slot, next);
             }
+            self.at = next;
             over
         }
     }
     let first = if door.syscall == syscall::MOUNT_SETATTR { slot::MOUNT_SETATTR } else { slot::OPEN_TREE_ATTR };
     let hook_and_slot = door.hook << 16 | door.turn.slot(first + u32::from(door.compat), slot::SECONDS);
     let became = attributes_fact(hook_and_slot, root);
-    let mut setting = Setting { hook_and_slot, became, root, at: root };
-    if !recursive || setting.walk() { setting.became } else { target::LOST }
+    let mut setting = Setting { hook_and_slot, became, root, at: root, left: false };
+    if !recursive || setting.walk() && !setting.left {
+        return setting.became;
+    }
+    dropped(door.hook, reason::LIST_TOO_LONG);
+    dirty(Some(pointer(root, &MOUNT_NS)));
+    target::LOST
 }
 
 /// A global function, so that a tree costs the verifier one look and not one for each mount.

@@ -8,11 +8,13 @@ use crate::{
 
 /// In place of the mount behind the last one.
 pub(crate) const END: u64 = 0;
+/// In place of the mount behind one that is in the tree no more: it was taken out by somebody else meanwhile.
+pub(crate) const LEFT: u64 = 1;
 /// Mounts above each other that the way back up may take where the verifier follows it.
 const MAX_DEPTH: u32 = 128;
 
-/// The mount behind `at` in the tree of `root`, parents first; [`END`] behind the last one, and where it is too deep. What
-/// changes meanwhile may lead anywhere: who walks counts.
+/// The mount behind `at` in the tree of `root`, parents first; [`END`] behind the last one, and where it is too deep; [`LEFT`] where
+/// the way back does not lead to the root. What changes meanwhile may lead anywhere: who walks counts.
 ///
 /// A global function, so that a walk costs the verifier one look and not one for each mount.
 #[unsafe(no_mangle)]
@@ -52,6 +54,11 @@ impl Steps for Back {
         let parent = pointer(self.at, &MOUNT_PARENT);
         let sibling = read::<u64>(self.at.wrapping_add(self.child));
         if sibling == 0 || parent == 0 {
+            return true;
+        }
+        // What is taken out of a tree is its own parent (`umount_tree`), and so is the root of a namespace.
+        if parent == self.at {
+            self.next = LEFT;
             return true;
         }
         let has_sibling = sibling != parent.wrapping_add(self.children);

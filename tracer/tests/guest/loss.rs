@@ -1,21 +1,30 @@
 //! What is lost is counted, said within a second, and never more than said: a reader that stands still, a small ring, and
 //! two threads that mount.
 
+use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::fs::CWD;
 use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::burst::{MOUNTS_EACH, READ_AFTER, bind_all, targets};
 use super::ground::{self, Mounted};
+use super::kernel;
 use super::operation::Operation;
 use super::oracle;
 use super::program::{Finished, Program};
+use super::raw::{self, MountAttr};
 use super::trial::trial;
+
+/// `linux/mount.h` and `linux/fcntl.h`.
+const MOUNT_ATTR_NOSUID: u64 = 2;
+const AT_RECURSIVE: u64 = 0x8000;
+const AT_EMPTY_PATH: u64 = 0x1000;
 
 /// The exit status of `--fail-on-loss`.
 const LOST: i32 = 4;
@@ -27,10 +36,14 @@ const SAID_WITHIN: Duration = Duration::from_secs(1);
 const SENTINEL_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         trial("loss::a_reader_that_stands_still", a_reader_that_stands_still),
         trial("loss::none_is_no_failure", none_is_no_failure),
-    ]
+    ];
+    if kernel::has_mount_setattr() {
+        trials.push(trial("loss::a_tree_that_is_too_large", a_tree_that_is_too_large));
+    }
+    trials
 }
 
 fn a_reader_that_stands_still() -> Result<()> {
@@ -70,6 +83,39 @@ fn none_is_no_failure() -> Result<()> {
     ensure!(finished.stat("dropped")? == 0, "dropped without a loss: {:?}", finished.errors);
     ensure!(!finished.errors.iter().any(|line| says_loss(line)), "a loss was said: {:?}", finished.errors);
     Ok(())
+}
+
+/// Of a tree whose attributes are set so many mounts are told and no more.
+fn a_tree_that_is_too_large() -> Result<()> {
+    const TOLD: usize = 4095;
+    let (room, source) = (ground::directory("large")?, ground::directory("source")?);
+    let mounted = Mounted::tmpfs(&room)?;
+    bind_all(&source, &targets(&room, TOLD / 2)?)?;
+    let opened = ground::open(CWD, &room)?;
+    let set = || {
+        let attr = MountAttr { set: MOUNT_ATTR_NOSUID, ..MountAttr::default() };
+        raw::mount_setattr(Some(opened.as_fd()), c"", AT_EMPTY_PATH | AT_RECURSIVE, &attr)
+    };
+    let mut trace = Program::trace(&[])?;
+    set().context("mount_setattr of a tree")?;
+    let whole = trace.drain_one()?;
+    // The room itself, and two lists of half as many.
+    whole.expect("/effects_total", TOLD)?;
+    let one_more = room.join("one-more");
+    ground::make_directory(&one_more)?;
+    ground::bind(&source, &one_more)?;
+    set().context("mount_setattr of a tree")?;
+    let mut operations = until_said(&mut trace)?;
+    drain(&mut trace, &mut operations)?;
+    let cut = operations.iter().find(|one| one.op() == "setattr").context("the call is not shown")?;
+    cut.expect("/complete", false)?;
+    cut.expect("/effects_total", Value::Null)?;
+    let gap = operations.iter().find(|one| one.op() == "gap").context("no gap")?;
+    gap.expect("/gap/dropped/0/reason", "list_too_long")?;
+    gap.expect("/gap/namespaces/0/mntns", oracle::own_namespace()?)?;
+    drop(opened);
+    expect_gaps(&operations, trace.terminate()?.stat("records_lost")?)?;
+    mounted.unmount_with(UnmountFlags::DETACH)
 }
 
 fn says_loss(line: &str) -> bool {
