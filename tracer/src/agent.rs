@@ -70,7 +70,7 @@ pub fn trace(
     show.head().map_err(AgentError::Output)?;
     let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
         Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-        Effect::Limit(_) | Effect::Read(_) => Ok((Flow::On, None)),
+        Effect::Limit(_) | Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
     })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
@@ -99,7 +99,7 @@ pub fn limit(
     let engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
     let beside = Beside { watched: Some(watched), tables: true, asked: Some(doors.open()?), ..Beside::default() };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
-        Effect::Emit { .. } | Effect::Read(_) => Ok((Flow::On, None)),
+        Effect::Emit { .. } | Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;
     Ok(ExitCode::SUCCESS)

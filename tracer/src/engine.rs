@@ -3,6 +3,8 @@
 //! It owns what is known between two inputs; time, records and the node's answers come in, and whatever is to be read,
 //! written or shown goes out as an effect.
 
+use std::collections::VecDeque;
+
 use crate::{
     assemble::{Assemble, Assembled},
     control::{Answer, Question},
@@ -15,7 +17,9 @@ use crate::{
         policy::Policy,
     },
     mirror::{Mirror, ReadCounts, Sizes},
-    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled},
+    operation::{
+        CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled, Whereabouts,
+    },
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -50,6 +54,8 @@ pub enum Input<'a> {
     TableGone(u32),
     /// The table of the namespace with this inode number could not be read this time.
     TableFailed(u32),
+    /// Where mounts are now: the answers to [`Effect::Locate`], in its order.
+    Located(Vec<Option<Vec<u8>>>),
     /// The mirror is to be compared with all tables.
     Audit,
     /// The policy's file has changed.
@@ -71,6 +77,8 @@ pub enum Effect {
         /// The operation.
         operation: Box<Operation>,
     },
+    /// Say where these mounts are now, before any other effect is carried out: an operation is shown with the answers.
+    Locate(Vec<Whereabouts>),
     /// Do what the limiter wants.
     Limit(Order),
     /// Read the mount table of the namespace with this inode number.
@@ -105,6 +113,8 @@ pub struct Engine {
     limiter: Option<Limiter>,
     counts: Counts,
     tally: Tally,
+    /// Operations that wait for [`Input::Located`], in their order.
+    located: VecDeque<(u64, Box<Operation>)>,
     /// Operations that were emitted, losses among them.
     emitted: u64,
 }
@@ -205,6 +215,7 @@ impl Engine {
                 let found = self.existing.read(inum).into_iter();
                 self.emit(found.map(|one| Assembled::Operation(Box::new(one))).collect(), now_ns)
             }
+            Input::Located(paths) => self.located(paths),
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();
@@ -311,6 +322,13 @@ impl Engine {
         }
     }
 
+    fn located(&mut self, paths: Vec<Option<Vec<u8>>>) -> Vec<Effect> {
+        let Some((seq, mut operation)) = self.located.pop_front() else { return Vec::new() };
+        let found = operation.cut().into_iter().zip(paths).filter_map(|(of, path)| Some((of.mount, path?)));
+        operation.later = found.collect();
+        vec![Effect::Emit { seq, operation }]
+    }
+
     fn emit(&mut self, assembled: Vec<Assembled>, now_ns: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         for assembled in assembled {
@@ -323,7 +341,14 @@ impl Engine {
                     self.tally.count(&operation);
                     self.emitted += 1;
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
-                    effects.push(Effect::Emit { seq: self.emitted, operation });
+                    let cut = operation.cut();
+                    // The limiter's operations are shown to nobody.
+                    if cut.is_empty() || self.limiter.is_some() {
+                        effects.push(Effect::Emit { seq: self.emitted, operation });
+                    } else {
+                        self.located.push_back((self.emitted, operation));
+                        effects.push(Effect::Locate(cut));
+                    }
                 }
                 Assembled::Nothing => {}
                 Assembled::Unresolved => self.counts.unresolved += 1,
@@ -348,3 +373,6 @@ fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
     };
     sets && end.errno == 0 && !matches!(end.found, Found::Some | Found::Gone)
 }
+
+#[cfg(test)]
+mod tests;

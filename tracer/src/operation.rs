@@ -6,9 +6,12 @@ mod about;
 
 mod section;
 
+pub use self::about::Whereabouts;
 pub use self::section::{
     Asked, Bare, BareMount, BareMounts, ClonedMount, Clones, GoneMount, MountKey, Role, Section, SectionFact,
 };
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::device::Dev;
@@ -42,6 +45,11 @@ pub enum PathGap {
 }
 
 impl PathGap {
+    /// Whether there is a path, and the walk did not come to its end or raced with a move.
+    pub fn was_cut(self) -> bool {
+        matches!(self, Self::TooDeep | Self::TooManyMounts | Self::TooLong | Self::Moved)
+    }
+
     /// The closed word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -524,6 +532,8 @@ pub struct Operation {
     pub gap: Option<Gap>,
     /// What was only counted.
     pub throttled: Option<Throttled>,
+    /// Where the kernel said just afterwards that mounts are whose path was cut, by `mnt_id_unique`.
+    pub later: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Operation {
@@ -541,6 +551,7 @@ impl Operation {
             namespace: None,
             gap: None,
             throttled: None,
+            later: BTreeMap::new(),
         }
     }
 }

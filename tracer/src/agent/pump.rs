@@ -2,24 +2,22 @@
 
 mod asked;
 mod figures;
+mod waits;
 
 use std::{
     collections::VecDeque,
-    future,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::Receiver,
-    task::yield_now,
-    time::sleep,
-};
+use tokio::{runtime, sync::mpsc::Receiver, time::sleep};
 
-use self::{asked::Asked, figures::Told};
+use self::{
+    asked::Asked,
+    figures::Told,
+    waits::{Signals, changed_or_never, next_or_never, sleep_or_never, yield_or_never},
+};
 use super::{
     AgentError,
     asks::Ask,
@@ -31,8 +29,9 @@ use super::{
 };
 use crate::{
     engine::{Counts, Effect, Engine, Input},
+    host::statmount,
     limit::policy::Policy,
-    operation::Gap,
+    operation::{Gap, Whereabouts},
     output::{recording::Totals, say::note, show::Flow},
     probe::{losses::Losses, running::Probes},
     stream::{BATCH, Rings, Stream},
@@ -303,6 +302,16 @@ impl<A: Act> Pump<'_, A> {
         if throttled.is_empty() { Ok(Flow::On) } else { self.step(Input::Throttled(throttled)) }
     }
 
+    /// Where mounts are now.
+    fn located(&mut self, mounts: &[Whereabouts]) -> Result<Vec<Effect>, AgentError> {
+        let input = Input::Located(mounts.iter().copied().map(statmount::path).collect());
+        let now_ns = boot_ns();
+        if let Some(record) = &mut self.record {
+            record.input(&input, now_ns)?;
+        }
+        Ok(self.engine.step(input, now_ns))
+    }
+
     /// One input, and what its effects answer.
     fn step(&mut self, input: Input<'_>) -> Result<Flow, AgentError> {
         let now_ns = boot_ns();
@@ -311,9 +320,17 @@ impl<A: Act> Pump<'_, A> {
         }
         let mut effects = VecDeque::from(self.engine.step(input, now_ns));
         while let Some(effect) = effects.pop_front() {
-            if let Effect::Read(inum) = effect {
-                self.reader.iter_mut().for_each(|reader| reader.ask(inum));
-                continue;
+            match effect {
+                Effect::Read(inum) => {
+                    self.reader.iter_mut().for_each(|reader| reader.ask(inum));
+                    continue;
+                }
+                Effect::Locate(mounts) => {
+                    let shown = self.located(&mounts)?;
+                    shown.into_iter().rev().for_each(|effect| effects.push_front(effect));
+                    continue;
+                }
+                _ => {}
             }
             let (flow, answer) = (self.act)(effect)?;
             if flow == Flow::End {
@@ -351,49 +368,4 @@ fn loss(gap: &Gap) -> String {
     let full = gap.dropped.iter().any(|one| one.reason == "ring_full");
     let remedy = if full { "; a larger --ring-size helps" } else { "" };
     format!("loss: {}{remedy}", dropped.into_iter().chain(missed).collect::<Vec<_>>().join(", and "))
-}
-
-async fn sleep_or_never(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => sleep(duration).await,
-        None => future::pending().await,
-    }
-}
-
-async fn changed_or_never(watch: Option<&mut PolicyWatch>) -> Policy {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => future::pending().await,
-    }
-}
-
-async fn next_or_never(reader: Option<&mut Reader>) -> Option<Read> {
-    match reader {
-        Some(reader) => reader.next().await,
-        None => future::pending().await,
-    }
-}
-
-async fn yield_or_never(now: bool) {
-    if now { yield_now().await } else { future::pending().await }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, AgentError> {
-        let listen = |kind| signal(kind).map_err(AgentError::Signals);
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Takes a recording through the engine: the same inputs at the same times give the same operations.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufReader, Read},
     path::Path,
@@ -27,9 +28,9 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
         Box::new(File::open(file).map_err(|source| broken(RecordingError::Open(source)))?)
     };
     let mut recording = Recording::open(BufReader::new(from)).map_err(broken)?;
-    let mut show = Show::new(settings, recording.origin.clone(), terminal_width());
-    let mut engine = Engine::new(recording.own_pid, None);
-    if show.head().map_err(AgentError::Output)? == Flow::End {
+    let show = Show::new(settings, recording.origin.clone(), terminal_width());
+    let mut replay = Replay { engine: Engine::new(recording.own_pid, None), show, waiting: VecDeque::new() };
+    if replay.show.head().map_err(AgentError::Output)? == Flow::End {
         return Ok(ExitCode::SUCCESS);
     }
     let mut last_ns = 0;
@@ -39,33 +40,73 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
             Err(error) => break (Err(broken(error)), Totals::default()),
         };
         last_ns = now_ns;
-        let input = match &frame {
-            Frame::Record(record) => Input::Record(record),
-            Frame::Loss(gap) => Input::Loss(gap.clone()),
-            Frame::Throttled(all) => Input::Throttled(all.clone()),
-            Frame::Deadline(read_until_ns) => Input::Deadline(*read_until_ns),
-            Frame::TableRead(inum, began_ns) => Input::TableRead { inum: *inum, began_ns: *began_ns },
-            Frame::End(totals) => break (Ok(()), *totals),
+        let input = match frame {
+            Frame::Record(ref record) => Input::Record(record),
+            Frame::Loss(gap) => Input::Loss(gap),
+            Frame::Throttled(all) => Input::Throttled(all),
+            Frame::Deadline(read_until_ns) => Input::Deadline(read_until_ns),
+            Frame::TableRead(inum, began_ns) => Input::TableRead { inum, began_ns },
+            Frame::Located(paths) => {
+                // The last operations are shown because nothing more comes, and that is no frame.
+                if !replay.waits() && replay.take(Input::End, now_ns)? == Flow::End {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Input::Located(paths)
+            }
+            Frame::End(totals) => break (Ok(()), totals),
         };
-        if show_all(&mut show, engine.step(input, now_ns))? == Flow::End {
+        if replay.take(input, now_ns)? == Flow::End {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    if show_all(&mut show, engine.step(Input::End, last_ns))? == Flow::End {
+    if replay.end(last_ns)? == Flow::End {
         return Ok(ExitCode::SUCCESS);
     }
     ended?;
-    note(Stats { counts: engine.counts(), totals });
+    note(Stats { counts: replay.engine.counts(), totals });
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_all(show: &mut Show, effects: Vec<Effect>) -> Result<Flow, AgentError> {
-    for effect in effects {
-        if let Effect::Emit { seq, operation } = effect
-            && show.operation(seq, &operation).map_err(AgentError::Output)? == Flow::End
-        {
-            return Ok(Flow::End);
-        }
+struct Replay {
+    engine: Engine,
+    show: Show,
+    /// What the engine wants done and was not done yet: it stands behind a question whose answer is the next frame.
+    waiting: VecDeque<Effect>,
+}
+
+impl Replay {
+    fn waits(&self) -> bool {
+        matches!(self.waiting.front(), Some(Effect::Locate(_)))
     }
-    Ok(Flow::On)
+
+    /// Takes an input, and shows everything up to the next question.
+    fn take(&mut self, input: Input<'_>, now_ns: u64) -> Result<Flow, AgentError> {
+        let is_answer = matches!(input, Input::Located(_));
+        let effects = self.engine.step(input, now_ns);
+        if is_answer && self.waits() {
+            self.waiting.pop_front();
+            effects.into_iter().rev().for_each(|effect| self.waiting.push_front(effect));
+        } else {
+            self.waiting.extend(effects);
+        }
+        while !self.waits()
+            && let Some(effect) = self.waiting.pop_front()
+        {
+            if let Effect::Emit { seq, operation } = effect
+                && self.show.operation(seq, &operation).map_err(AgentError::Output)? == Flow::End
+            {
+                return Ok(Flow::End);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Shows the last operations. Where a recording breaks off, an answer may be missing.
+    fn end(&mut self, now_ns: u64) -> Result<Flow, AgentError> {
+        let mut flow = self.take(Input::End, now_ns)?;
+        while flow == Flow::On && self.waits() {
+            flow = self.take(Input::Located(Vec::new()), now_ns)?;
+        }
+        Ok(flow)
+    }
 }

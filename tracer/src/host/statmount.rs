@@ -9,7 +9,7 @@ use std::{
 use crate::{
     device::Dev,
     listed::Listed,
-    operation::{Mount, Namespace, Objects, PathGap},
+    operation::{Mount, Namespace, Objects, PathGap, Whereabouts},
     options::{Options, Shown},
     output::flags,
 };
@@ -76,6 +76,15 @@ pub fn unique_ids(namespace: u64) -> io::Result<HashMap<u32, Unique>> {
         Some((answer.u32(56)?, ids))
     };
     Ok(answers.iter().filter_map(unique).collect())
+}
+
+/// Bytes of a path that is handed on at most.
+const PATH_BYTES: usize = 16 << 10;
+
+/// Where a mount is now, seen from its namespace's root; `None` when it is gone, out of reach, or this kernel does not say it.
+pub fn path(of: Whereabouts) -> Option<Vec<u8>> {
+    let answer = statmount(of.namespace, of.mount, MNT_POINT).ok()?;
+    answer.string(MNT_POINT, 108).filter(|path| (1..=PATH_BYTES).contains(&path.len()))
 }
 
 /// The mounts of a namespace, as a process that enters it sees them.

@@ -1,6 +1,6 @@
 //! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
 
-use super::{CallEnd, Claimed, EffectKind, Mount, Op, Operation, Superblock, Syscall};
+use super::{CallEnd, Claimed, Effect, EffectKind, Mount, Op, Operation, Superblock, Syscall};
 
 impl CallEnd {
     /// How long it took; `None` when its beginning was missed.
@@ -22,7 +22,34 @@ impl EffectKind {
     }
 }
 
+/// A mount and its namespace, by numbers that are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The namespace's 64-bit id.
+    pub namespace: u64,
+    /// `mnt_id_unique`.
+    pub mount: u64,
+}
+
+/// Mounts of one operation that are asked about at most: each costs a system call, and who mounts far below can have many.
+const MAX_ASKED: usize = 32;
+
+impl Effect {
+    /// Its mount, if that is there and its path was cut; `None` also where the kernel has no such numbers (before 6.8).
+    fn cut(&self) -> Option<Whereabouts> {
+        let was_cut = self.mount.path.as_ref().is_err_and(|gap| gap.was_cut());
+        let namespace = self.mount.namespace.filter(|namespace| namespace.id != 0)?.id;
+        let mount = self.mount.id_unique?;
+        (was_cut && self.kind != EffectKind::Detach).then_some(Whereabouts { namespace, mount })
+    }
+}
+
 impl Operation {
+    /// The mounts that are there and whose path was cut, the first ones of many.
+    pub fn cut(&self) -> Vec<Whereabouts> {
+        self.effects.iter().flatten().filter_map(Effect::cut).take(MAX_ASKED).collect()
+    }
+
     /// The mount at the caller's path, for a call that changed no table.
     pub fn target(&self) -> Option<&Mount> {
         self.call.as_ref()?.target.as_ref()

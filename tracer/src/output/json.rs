@@ -109,7 +109,7 @@ impl<'a> Object<'a> {
             target: call.and_then(|call| call.target.as_ref()).map(MountObject::of),
             superblock: operation.superblock().map(SuperblockObject::of),
             complete: operation.complete,
-            effects: effects.map(|effects| effects.iter().take(MAX_EFFECTS).map(EffectObject::of).collect()),
+            effects: effects.map(|effects| EffectObject::some(effects, operation)),
             effects_total: effects
                 .filter(|_| operation.complete)
                 .map(|listed| listed.len() as u64 + operation.unlisted),
@@ -347,7 +347,7 @@ mod tests {
             "effects": [{"mntns": 4_026_532_444_u32, "mntns_id": "7", "mount_id": 812, "mount_id_unique": "1812",
                 "parent_id_unique": "1001", "path": "/data", "path_reason": null, "root": "/",
                 "source": "/dev/nvme0n1", "fstype": "ext4", "dev": "259:0", "rdev": "8:32",
-                "attributes": ["MOUNT_ATTR_RELATIME"],
+                "attributes": ["MOUNT_ATTR_RELATIME"], "path_later": null,
                 "propagation": {"shared": null, "master": 12, "unbindable": false, "kubernetes": "HostToContainer"},
                 "kind": "attach", "propagated": true, "section": "7", "owner": null}],
             "effects_total": 1, "namespace": null, "gap": null, "throttled": null,

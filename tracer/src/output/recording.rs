@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of what is written.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// What every recording begins with; the version and the end of the line follow.
 const MAGIC: &str = "mount-tracer recording ";
 /// Bytes of the first line at most, and of the second.
@@ -40,8 +40,9 @@ mod kind {
     pub(super) const THROTTLED: u8 = b'H';
     pub(super) const DEADLINE: u8 = b'D';
     pub(super) const TABLE: u8 = b'T';
+    pub(super) const LOCATED: u8 = b'P';
     pub(super) const END: u8 = b'E';
-    pub(super) const ALL: [u8; 6] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, END];
+    pub(super) const ALL: [u8; 7] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, LOCATED, END];
 }
 
 /// Why a recording could not be read on. Offsets are in bytes from its beginning.
@@ -168,6 +169,7 @@ impl<W: Write> Recorder<W> {
             Input::TableRead { inum, began_ns } => {
                 self.frame(kind::TABLE, now_ns, &[&inum.to_le_bytes()[..], &began_ns.to_le_bytes()].concat())
             }
+            Input::Located(paths) => self.frame(kind::LOCATED, now_ns, &bytes_of(paths)),
             _ => Ok(()),
         }
     }
@@ -205,6 +207,8 @@ pub enum Frame {
     Deadline(u64),
     /// A mount table was read: of the namespace with this inode number, from this time on.
     TableRead(u32, u64),
+    /// Where mounts were.
+    Located(Vec<Option<Vec<u8>>>),
     /// Nothing more comes; what was lost in all.
     End(Totals),
 }
@@ -261,6 +265,7 @@ impl<R: Read> Recording<R> {
             kind::THROTTLED => serde_json::from_slice(&content).ok().map(Frame::Throttled),
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
             kind::TABLE => table_of(&content),
+            kind::LOCATED => paths_of(&content).map(Frame::Located),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),
         };
         frame.map(|frame| (now_ns, frame)).ok_or(RecordingError::Content { offset })
@@ -295,6 +300,25 @@ impl<R: Read> Recording<R> {
 fn table_of(content: &[u8]) -> Option<Frame> {
     let (inum, began) = content.split_first_chunk()?;
     Some(Frame::TableRead(u32::from_le_bytes(*inum), u64::from_le_bytes(began.try_into().ok()?)))
+}
+
+/// Paths, each behind its length as a little-endian number of four bytes; a path that is not known has none.
+fn bytes_of(paths: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let bytes = |path: &Option<Vec<u8>>| {
+        let path = path.as_deref().unwrap_or_default();
+        [&u32::try_from(path.len()).unwrap_or_default().to_le_bytes(), path].concat()
+    };
+    paths.iter().flat_map(bytes).collect()
+}
+
+fn paths_of(mut content: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    let mut paths = Vec::new();
+    while let Some((bytes, rest)) = content.split_first_chunk() {
+        let (path, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*bytes)).ok()?)?;
+        paths.push((!path.is_empty()).then(|| path.to_vec()));
+        content = rest;
+    }
+    content.is_empty().then_some(paths)
 }
 
 fn content_of(gap: &Gap) -> LossContent {

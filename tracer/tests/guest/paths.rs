@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::actor::Actor;
 use super::ground::{self, Mounted, by_descriptor, open};
+use super::kernel;
 use super::operation::{Operation, expect_path};
 use super::oracle;
 use super::program::Lasting;
@@ -46,27 +47,51 @@ fn of_2047_names() -> Result<()> {
     right_or_null(&vec!["n".to_owned(); 2047])
 }
 
-/// Mounts where these names lead to, below a trial's directory, one step at a time: no single path could name it.
-fn right_or_null(names: &[String]) -> Result<()> {
-    let base = ground::directory("far")?;
-    let mut above = open(CWD, &base)?;
-    let (last, upper) = names.split_last().context("no names")?;
-    for name in upper {
-        rustix::fs::mkdirat(&above, name.as_str(), 0o755.into()).context("cannot make a directory far down")?;
-        above = open(&above, name)?;
+/// A directory where these names lead to, below a trial's own, made one step at a time: no single path could name it.
+pub(crate) struct Far {
+    above: OwnedFd,
+    last: String,
+    path: PathBuf,
+}
+
+impl Far {
+    pub(crate) fn make(names: &[String]) -> Result<Self> {
+        let base = ground::directory("far")?;
+        let mut above = open(CWD, &base)?;
+        let (last, upper) = names.split_last().context("no names")?;
+        for name in upper {
+            rustix::fs::mkdirat(&above, name.as_str(), 0o755.into()).context("cannot make a directory far down")?;
+            above = open(&above, name)?;
+        }
+        rustix::fs::mkdirat(&above, last.as_str(), 0o755.into()).context("cannot make the last directory")?;
+        Ok(Self { above, last: last.clone(), path: base.join(names.join("/")) })
     }
-    rustix::fs::mkdirat(&above, last.as_str(), 0o755.into()).context("cannot make the last directory")?;
+
+    pub(crate) fn mount(&self) -> Result<()> {
+        ground::mount_tmpfs(&by_descriptor(&open(&self.above, &self.last)?))
+    }
+
+    /// Opened again, the name leads to what is mounted there.
+    pub(crate) fn unmount(&self) -> Result<()> {
+        ground::unmount(&by_descriptor(&open(&self.above, &self.last)?), UnmountFlags::DETACH)
+    }
+}
+
+fn right_or_null(names: &[String]) -> Result<()> {
+    let far = Far::make(names)?;
+    let path = far.path.clone();
     let mut trace = Lasting::trace()?;
-    ground::mount_tmpfs(&by_descriptor(&open(&above, last)?))?;
+    far.mount()?;
     let operation = trace.drain_one()?;
     operation.expect_success("mount", 1)?;
-    let path = base.join(names.join("/"));
     let known = expect_path_or_reason(&operation, &[&path], &["too_deep", "too_long"])?;
-    // Opened again, the name leads to what is mounted there.
-    ground::unmount(&by_descriptor(&open(&above, last)?), UnmountFlags::DETACH)?;
+    expect_later(&operation, known.is_none().then_some(&path))?;
+    far.unmount()?;
     let umount = trace.drain_one()?;
     umount.expect("/op", "umount")?;
     ensure!(expect_path_or_reason(&umount, &[&path], &["too_deep", "too_long"])? == known, "{umount:?}");
+    // Nobody can be asked about what is gone.
+    umount.expect("/effects/0/path_later", Value::Null)?;
     Ok(())
 }
 
@@ -202,6 +227,14 @@ fn of_a_file() -> Result<()> {
     let root = oracle::own_mount_at(&target)?.root;
     operation.expect("/effects/0/root", String::from_utf8(root)?)?;
     mounted.unmount()
+}
+
+/// Where a path was not walked to its end the kernel is asked, from 6.11 on; where it was, it is not.
+fn expect_later(operation: &Operation, unknown: Option<&PathBuf>) -> Result<()> {
+    match unknown {
+        Some(path) if kernel::is_at_least(6, 11)? => expect_path(operation, "/effects/0/path_later", path),
+        _ => operation.expect("/effects/0/path_later", Value::Null),
+    }
 }
 
 /// Which of these paths the one effect has, or none for one of these reasons.

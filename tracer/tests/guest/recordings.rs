@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::actor::Actor;
 use super::ground::{self, Mounted};
+use super::paths::Far;
 use super::program::{Finished, Program, command};
 use super::trial::trial;
 
@@ -39,7 +40,7 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().context("the trials' own paths are UTF-8")
 }
 
-/// Mounts that succeed, fail and propagate, a namespace that comes and goes, a tree that is never attached.
+/// Mounts that succeed, fail and propagate, a namespace that comes and goes, a tree that is never attached, a mount far down.
 fn all_kinds() -> Result<()> {
     let (target, copy) = (ground::directory("target")?, ground::directory("copy")?);
     let mounted = Mounted::tmpfs(&target)?;
@@ -48,6 +49,10 @@ fn all_kinds() -> Result<()> {
     drop(Actor::private()?);
     drop(rustix::mount::open_tree(CWD, &target, OpenTreeFlags::OPEN_TREE_CLONE)?);
     bound.unmount()?;
+    // Too deep for a probe: the kernel is asked, and its answer is recorded.
+    let far = Far::make(&vec!["n".to_owned(); 300])?;
+    far.mount()?;
+    far.unmount()?;
     mounted.unmount()
 }
 

@@ -329,11 +329,15 @@ pub(super) fn path(row: &Row<'_>) -> Cell {
     let claimed = row.operation.claimed().and_then(place_claimed).filter(|_| !row.below);
     let claimed = claimed.map(|place| doubtful(escape(place)).text);
     let doubted = |words: String| claimed.iter().cloned().chain([words]).collect::<Vec<_>>().join(" ");
+    let later = row.place().and_then(|mount| row.operation.later.get(&mount.id_unique?));
     let text = match row.place().map(|mount| &mount.path) {
         // In no namespace there is no path; `/` would only be the root of a tree of its own.
         Some(_) if row.is_detached() => doubted("(detached)".to_owned()),
         Some(Ok(path)) => escape(path),
-        Some(Err(gap)) => doubted(words::no_path(*gap)),
+        Some(Err(gap)) => match later {
+            Some(path) => format!("{} {}", escape(path), words::no_path(*gap)),
+            None => doubted(words::no_path(*gap)),
+        },
         None => claimed.unwrap_or_else(unknown),
     };
     Cell::from(text).painted(paint).cut_on_the_left()

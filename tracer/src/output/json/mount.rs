@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Text, id, inum};
+use super::{MAX_EFFECTS, Text, id, inum};
 use crate::{
     device::Dev,
-    operation::{Effect, Mount},
+    operation::{Effect, Mount, Operation},
     output::{
         escape::{escape, escape_source},
         flags::attributes,
@@ -16,6 +16,7 @@ use crate::{
 pub(super) struct EffectObject {
     #[serde(flatten)]
     mount: MountObject,
+    path_later: Option<String>,
     kind: &'static str,
     propagated: Option<bool>,
     section: Option<Text<u64>>,
@@ -24,9 +25,16 @@ pub(super) struct EffectObject {
 }
 
 impl EffectObject {
-    pub(super) fn of(effect: &Effect) -> Self {
+    /// Those of an operation, the first of many.
+    pub(super) fn some(effects: &[Effect], operation: &Operation) -> Vec<Self> {
+        effects.iter().take(MAX_EFFECTS).map(|effect| Self::of(effect, operation)).collect()
+    }
+
+    fn of(effect: &Effect, operation: &Operation) -> Self {
+        let later = effect.mount.id_unique.and_then(|id| operation.later.get(&id));
         Self {
             mount: MountObject::of(&effect.mount),
+            path_later: later.map(|path| escape(path)),
             kind: effect.kind.name(),
             propagated: effect.propagated,
             section: effect.section.map(Text),

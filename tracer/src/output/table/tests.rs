@@ -158,6 +158,13 @@ fn examples() -> Vec<Operation> {
             called(Op::Mount, Syscall::Mount, 0, b"mount"),
             vec![effect(EffectKind::Attach, false, Mount { path: Err(PathGap::TooDeep), ..mount(6) })],
         ),
+        Operation {
+            later: mount(6).id_unique.into_iter().map(|id| (id, b"/far/down/it/is".to_vec())).collect(),
+            ..with(
+                called(Op::Mount, Syscall::Mount, 0, b"mount"),
+                vec![effect(EffectKind::Attach, false, Mount { path: Err(PathGap::TooDeep), ..mount(6) })],
+            )
+        },
     ]
 }
 
