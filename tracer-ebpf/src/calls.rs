@@ -14,6 +14,7 @@ use crate::{
     globals::{CONTEXT_ROOT, CONTEXT_TYPE, DENTRY_SB, FILE_DATA, SB_DEV, TYPE_NAME},
     maps::{CALLS, Call, OPEN, SHORT, SHORT_MASK, short},
     read::{member, pointer, read, string, user_string, user_word},
+    setting,
     targets::{Behind, behind, file_of},
     turn::Turn,
 };
@@ -64,7 +65,9 @@ pub(crate) fn begins(number: usize, registers: u64, turn: Turn) {
     }
     let syscall = if door.syscall == syscall::OLD_UMOUNT { syscall::UMOUNT } else { door.syscall };
     let call = Call { start_ns: now(), flags: given.flags, registers, ..Call::new(syscall, hook) };
-    let _ = OPEN.insert(bpf_get_current_pid_tgid(), call, 0);
+    if OPEN.insert(bpf_get_current_pid_tgid(), call, 0).is_ok() {
+        setting::begins(&call);
+    }
 }
 
 /// This thread's call before has ended without a word, because the kernel skipped its return probes, which it counts nowhere. If it
@@ -73,6 +76,8 @@ pub(crate) fn begins(number: usize, registers: u64, turn: Turn) {
 fn end_was_skipped(before: *mut Call) {
     // SAFETY: a map value; only this thread writes it.
     let (syscall, flags) = unsafe { ((*before).syscall, (*before).flags) };
+    // SAFETY: as above.
+    setting::ends(unsafe { &*before });
     if syscall == syscall::MOUNT_SETATTR || syscall == syscall::MOUNT && flags & REMOUNT != 0 {
         dirty(Some(own_namespace()));
     }
@@ -113,7 +118,7 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
     }
     if result < 0 && open.sections == 0 && failures::only_counted(open.target, open.syscall, result.unsigned_abs()) != 0
     {
-        let _ = OPEN.remove(bpf_get_current_pid_tgid());
+        closes(&open);
         return;
     }
     let door_of = Behind { hook, syscall: door.syscall, compat: door.compat, turn };
@@ -162,13 +167,21 @@ pub(crate) fn ends(number: usize, registers: u64, result: u64, turn: Turn) {
         bytes = (bytes & SHORT_MASK) + (target_bytes & (2 * TARGET_BYTES - 1));
         send(&CALLS, hook, slot.cast(), bytes, 0, Wake::Yes)
     };
-    let _ = OPEN.remove(bpf_get_current_pid_tgid());
+    closes(&open);
     if !sent && open.delivered == 0 {
         lost();
     }
     if !sent && door.syscall == syscall::MOUNT_SETATTR {
         // Its end alone says that attributes changed.
         dirty(Some(own_namespace()));
+    }
+}
+
+/// Forgets this thread's call.
+#[inline(always)]
+fn closes(open: &Call) {
+    if OPEN.remove(bpf_get_current_pid_tgid()).is_ok() {
+        setting::ends(open);
     }
 }
 

@@ -7,6 +7,7 @@
 //! Which function a program is attached to is chosen by the agent: `probe/hooks.rs` has the one table.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -32,6 +33,7 @@ mod read;
 mod released;
 mod section;
 mod seed;
+mod setting;
 mod steps;
 mod tables;
 mod targets;
@@ -217,16 +219,26 @@ entry_outside!(move_target, move_target_2, move_target_k, targets::move_target);
 entry_outside!(pivot_target, pivot_target_2, pivot_target_k, targets::pivot_target);
 exit_outside!(umount_kept, umount_kept_2, umount_kept_k, umount_kept_s, hook::UMOUNT_KEPT, targets::umount_kept);
 
-// Many look up paths that have nothing to do with mounts: they pay for one program, and not for a second one or for saved arguments.
+// Many look up paths that have nothing to do with mounts: they are let go at once, and nothing is saved for them.
 #[fexit]
 fn setattr_target(context: FExitContext) -> i32 {
-    targets::setattr_target(&context);
+    if setting::is_anybody() {
+        targets::setattr_target(&context, Turn::First);
+    }
+    0
+}
+
+#[fexit]
+fn setattr_target_2(context: FExitContext) -> i32 {
+    if setting::is_anybody() {
+        targets::setattr_target(&context, Turn::Second);
+    }
     0
 }
 
 #[kprobe]
 fn setattr_target_s(context: ProbeContext) -> u32 {
-    if targets::setting_attributes().is_some() {
+    if setting::is_anybody() && setting::is_this_thread() {
         save(&context, hook::SETATTR_TARGET);
     }
     0
@@ -234,8 +246,10 @@ fn setattr_target_s(context: ProbeContext) -> u32 {
 
 #[kretprobe]
 fn setattr_target_k(context: RetProbeContext) -> u32 {
-    if let Some(context) = Return::new(&context, hook::SETATTR_TARGET) {
-        targets::setattr_target(&context);
+    if setting::is_anybody()
+        && let Some(context) = Return::new(&context, hook::SETATTR_TARGET)
+    {
+        targets::setattr_target(&context, Turn::First);
     }
     0
 }

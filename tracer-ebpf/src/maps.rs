@@ -199,6 +199,10 @@ pub(crate) static DIRTY: HashMap<Dirty, u64> = HashMap::with_max_entries(DIRTY_N
 #[map]
 pub(crate) static ALL_DIRTY: Array<u64> = Array::with_max_entries(1, 0);
 
+/// How many threads are setting attributes just now, see [`crate::setting`].
+#[map]
+pub(crate) static SETTING: Array<u64> = Array::with_max_entries(1, 0);
+
 /// By [`slot`].
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(slot::COUNT, 0);

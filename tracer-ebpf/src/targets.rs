@@ -20,6 +20,7 @@ use crate::{
     mount::{Place, fill, mount_of, own_root, stands_at},
     namespaces::made_behind,
     read::{current, member, pointer, read},
+    setting,
     steps::Steps,
     tree::{self, next_mount},
     turn::{Turn, bit},
@@ -224,21 +225,14 @@ pub(crate) fn umount_kept(context: &impl Exit, turn: Turn) {
     }
 }
 
-/// Whether this thread's open call is one that sets attributes of a mount that it looks up.
-#[inline(always)]
-pub(crate) fn setting_attributes() -> Option<*mut Call> {
-    let call = call()?;
-    // SAFETY: a map value; only this thread writes it.
-    let (syscall, flags) = unsafe { ((*call).syscall, (*call).flags) };
-    let sets = syscall == syscall::MOUNT_SETATTR || syscall == syscall::OPEN_TREE_ATTR && flags & CLONE == 0;
-    sets.then_some(call)
-}
-
 /// `int user_path_at(int dfd, const char *name, unsigned flags, struct path *path)` has returned, or before 6.12
 /// `user_path_at_empty`, which has the path in the same place. Whether it found something the call's own result says.
 #[inline(always)]
-pub(crate) fn setattr_target(context: &impl Exit) {
-    let Some(call) = setting_attributes() else { return };
+pub(crate) fn setattr_target(context: &impl Exit, turn: Turn) {
+    if !setting::is_this_thread() {
+        return;
+    }
+    let Some(call) = unseen(hook::SETATTR_TARGET, turn) else { return };
     let subject = mount_of(context.argument(3));
     // SAFETY: a map value; only this thread writes it.
     unsafe {
