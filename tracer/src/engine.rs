@@ -281,7 +281,7 @@ impl Engine {
                 Vec::new()
             }
             Fact::Target(call, mount) => {
-                self.reflect(|mirror| mirror.attributes(&mount));
+                self.reflect(|mirror| mirror.attributes(call, &mount));
                 self.assemble.target(call, *mount);
                 Vec::new()
             }

@@ -16,6 +16,7 @@ mod reading;
 mod reads;
 mod sizes;
 mod table;
+mod telling;
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +29,7 @@ pub use self::{
     table::{State, Table},
 };
 use self::{detached::Left, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
-use crate::operation::{Clones, Mount, Namespace, Role, Section, SectionFact};
+use crate::operation::{CallId, Clones, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
 const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
@@ -87,6 +88,7 @@ impl Mirror {
             }
         }
         self.born(&clones, now_ns);
+        self.check_told(section);
         for (group, heir) in gone.ended(&self.groups) {
             if gone.is_heard(group) || self.reads.is_settled() {
                 self.inherit(group, heir);
@@ -98,14 +100,39 @@ impl Mirror {
     }
 
     /// How a mount stands, told outside of sections: only its attributes can have been changed there.
-    pub fn attributes(&mut self, mount: &Mount) {
+    pub fn attributes(&mut self, call: CallId, mount: &Mount) {
         let place = place_of(mount.namespace);
         self.audit.told(place, mount);
-        let known = self.tables.get_mut(&place).and_then(|table| table.mounts.get_mut(&mount.objects.mount));
-        if let Some(entry) = known {
-            entry.set_flags(mount);
-        } else if place == DETACHED {
-            self.is_detached(mount);
+        if place == DETACHED && self.tables.get(&place).is_none_or(|table| table.is_without(mount)) {
+            return self.is_detached(mount);
+        }
+        let Some(table) = self.tables.get_mut(&place) else { return };
+        let raced = table.telling.tells(call, mount.told_ns);
+        let known = table.mounts.get_mut(&mount.objects.mount).map(|entry| entry.set_flags(mount)).is_some();
+        // It came in a section that has not ended, and what that says of it may be older.
+        let is_new = !known && table.state == State::Exact;
+        if raced || is_new {
+            self.soil(place, ReadReason::Attributes, mount.told_ns);
+        }
+    }
+
+    /// A section has changed what is mounted where: what was told meanwhile of the attributes of a tree may lack some of it.
+    fn check_told(&mut self, section: &Section) {
+        let mut first_ns: HashMap<Namespace, u64> = HashMap::new();
+        for fact in &section.facts {
+            let (place, told_ns) = match fact {
+                SectionFact::Mount(Role::Attach | Role::Detach | Role::Move, mount) => (mount.namespace, mount.told_ns),
+                SectionFact::Bare(bare) => (bare.namespace, bare.told_ns),
+                _ => continue,
+            };
+            let first = first_ns.entry(place_of(place)).or_insert(told_ns);
+            *first = told_ns.min(*first);
+        }
+        for (place, first_ns) in first_ns {
+            let raced = |table: &mut Table| table.telling.changes(first_ns, section.end_ns);
+            if self.tables.get_mut(&place).is_some_and(raced) {
+                self.soil(place, ReadReason::Attributes, section.end_ns);
+            }
         }
     }
 

@@ -80,6 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mirror::tests::CALL;
     use crate::operation::{NamespaceChange, Role, Section, SectionFact, tests};
 
     const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
@@ -169,10 +170,10 @@ mod tests {
     fn what_a_descriptor_holds_is_there_until_it_is_put_somewhere() {
         let made = Mount { namespace: None, ..tests::mount(3) };
         let mut mirror = holding(&[tests::mount(1), tests::mount(2)]);
-        mirror.attributes(&Mount { flags: MNT_INTERNAL, ..made.clone() });
+        mirror.attributes(CALL, &Mount { flags: MNT_INTERNAL, ..made.clone() });
         assert!(detached(&mirror).is_empty(), "one of the kernel's own");
-        mirror.attributes(&made);
-        mirror.attributes(&made);
+        mirror.attributes(CALL, &made);
+        mirror.attributes(CALL, &made);
         assert_eq!(detached(&mirror), [3]);
         mirror.section(&section(vec![fact(Role::Attach, &tests::mount(3))], 2));
         assert!(detached(&mirror).is_empty());
@@ -192,8 +193,8 @@ mod tests {
                     Some(role) => mirror.section(&section(vec![fact(*role, &mount)], at as u64)),
                     None if what == 4 => mirror.released(mount.objects.mount),
                     // It is told with its namespace while it has one.
-                    None if ids(&mirror).contains(&id) => mirror.attributes(&mount),
-                    None => mirror.attributes(&Mount { namespace: None, ..mount }),
+                    None if ids(&mirror).contains(&id) => mirror.attributes(CALL, &mount),
+                    None => mirror.attributes(CALL, &Mount { namespace: None, ..mount }),
                 }
                 let all: Vec<u32> = ids(&mirror).into_iter().chain(detached(&mirror)).collect();
                 let each: BTreeSet<u32> = all.iter().copied().collect();

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Entry;
-use crate::operation::ClonedMount;
+use super::{Entry, telling::Telling};
+use crate::operation::{ClonedMount, Mount};
 
 /// How long a table that is wrong again waits to be read, at first and at most.
 const FIRST_PATIENCE_NS: u64 = 50_000_000;
@@ -49,6 +49,8 @@ pub struct Table {
     pub(super) told_ns: u64,
     /// How often nobody was seen in it since.
     pub(super) unseen: u32,
+    /// Trees of it whose attributes were told of late.
+    pub(super) telling: Telling,
     /// How often it was wrong lately, and when last.
     soiled: u32,
     soiled_ns: u64,
@@ -62,6 +64,11 @@ impl Table {
             State::Dirty => self.attributes_alone &= attributes_alone,
             State::Unread => {}
         }
+    }
+
+    /// Whether a mount is not in it.
+    pub(super) fn is_without(&self, mount: &Mount) -> bool {
+        !self.mounts.contains_key(&mount.objects.mount)
     }
 
     /// Whether it is known what is mounted where.

@@ -12,6 +12,8 @@ use crate::operation::{
 };
 
 const HOME: Namespace = Namespace { inum: 4_026_531_841, id: 1 };
+/// One that sets attributes.
+pub(super) const CALL: CallId = CallId { thread: 7, start_ns: 1 };
 const OTHER: Namespace = Namespace { inum: 4_026_532_000, id: 2 };
 
 /// A mount of `HOME`, which has `ns_mounts` of them.
@@ -183,15 +185,68 @@ fn a_fact_of_before_a_remount_does_not_undo_it() {
     for (fact_ns, flags) in [(10, 0x21), (30, 0x20)] {
         let mut mirror = having(&[1, 2]);
         // The section began before the remount was told, and ends after.
-        mirror.attributes(&told(20, 0x21));
+        mirror.attributes(CALL, &told(20, 0x21));
         mirror.section(&section(vec![fact(Role::Change, told(fact_ns, 0x20))], 40));
         assert_eq!(entry(&mirror, 2).flags, flags, "told at {fact_ns}");
         mirror.section(&section(vec![bare(Some(Role::Change), &[told(fact_ns, 0x20)])], 50));
         assert_eq!(entry(&mirror, 2).flags, flags, "and again by number");
         // Who told it late, because it was stopped, does not either.
-        mirror.attributes(&told(5, 0x24));
+        mirror.attributes(CALL, &told(5, 0x24));
         assert_eq!(entry(&mirror, 2).flags, flags, "told first");
     }
+}
+
+/// Of a tree of two mounts the attributes are told from 20 to 30.
+#[test]
+fn a_tree_that_changed_while_its_attributes_were_told_is_read() {
+    let told = |id, told_ns| Mount { told_ns, ..counted(id, 3) };
+    let moved = |told_ns| fact(Role::Move, told(3, told_ns));
+    let lead = 10_000_000;
+    for (what, first_ns, end_ns, raced) in [
+        ("before", 10, 15, false),
+        ("at its beginning", 10, 25, true),
+        ("within", 22, 25, true),
+        ("at its end", 25, 40, true),
+        ("perhaps at its end", 30 + lead, 40 + lead, true),
+        ("behind", 31 + lead, 41 + lead, false),
+    ] {
+        for by_number in [false, true] {
+            let mut mirror = having(&[1, 2, 3]);
+            let facts = if by_number { vec![bare(Some(Role::Move), &[told(3, 9)])] } else { vec![moved(first_ns)] };
+            let section = section(facts, end_ns);
+            mirror.attributes(CALL, &told(1, 20));
+            // A section comes in its place, which is the time of its end.
+            if end_ns < 30 {
+                mirror.section(&section);
+            }
+            mirror.attributes(CALL, &told(2, 30));
+            if end_ns >= 30 {
+                mirror.section(&section);
+            }
+            let expected = if raced || by_number && end_ns > 20 { State::Dirty } else { State::Exact };
+            assert_eq!(state(&mirror, HOME), Some(expected), "{what}, by number: {by_number}");
+        }
+    }
+}
+
+#[test]
+fn what_changes_no_places_or_no_tree_was_told_races_with_nothing() {
+    let told = |id, told_ns| Mount { told_ns, ..counted(id, 3) };
+    let mut mirror = having(&[1, 2, 3]);
+    mirror.attributes(CALL, &told(1, 20));
+    mirror.section(&section(vec![fact(Role::Move, told(3, 20))], 25));
+    assert_eq!(state(&mirror, HOME), Some(State::Exact), "one mount is no tree");
+    mirror.attributes(CallId { start_ns: 2, ..CALL }, &told(1, 30));
+    mirror.section(&section(vec![fact(Role::Change, told(3, 31))], 32));
+    mirror.attributes(CallId { start_ns: 2, ..CALL }, &told(2, 33));
+    assert_eq!(state(&mirror, HOME), Some(State::Exact), "propagation alone");
+}
+
+#[test]
+fn attributes_of_a_mount_whose_section_has_not_ended_are_read() {
+    let mut mirror = having(&[1]);
+    mirror.attributes(CALL, &Mount { told_ns: 20, flags: 0x21, ..counted(2, 2) });
+    assert_eq!((state(&mirror, HOME), mirror.due(u64::MAX)), (Some(State::Dirty), Some(HOME.inum)));
 }
 
 #[test]
@@ -421,7 +476,7 @@ fn an_audit_finds_what_differs_and_changes_nothing() {
     assert!(words[0].contains("mount 2: group: mirror 0, kernel 8"), "{words:?}");
     assert_eq!(entry(&mirror, 2).shared, None, "nothing is healed");
     // Attributes are told outside of sections, maybe after the reading.
-    mirror.attributes(&Mount { flags: 0x21, ..mount(3) });
+    mirror.attributes(CALL, &Mount { flags: 0x21, ..mount(3) });
     assert_eq!((mirror.audit().differing(), entry(&mirror, 3).flags), (1, 0x21));
     assert_eq!(mirror.reads().counts().of(ReadReason::Asked), 1);
 }
