@@ -7,6 +7,7 @@
 mod audit;
 mod bare;
 mod detached;
+mod early;
 mod ended;
 mod entry;
 mod groups;
@@ -28,7 +29,7 @@ pub use self::{
     sizes::{Sizes, States},
     table::{State, Table},
 };
-use self::{detached::Left, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
+use self::{detached::Left, early::Early, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
 use crate::operation::{CallId, Clones, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
@@ -42,6 +43,8 @@ pub struct Mirror {
     tables: HashMap<Namespace, Table>,
     /// Mounts that left their tables, and that somebody may still refer to.
     left: Left,
+    /// Attributes that were told of what is in no table yet.
+    early: Early,
     groups: Groups,
     reads: Reads,
     audit: Audit,
@@ -106,12 +109,13 @@ impl Mirror {
         if place == DETACHED && self.tables.get(&place).is_none_or(|table| table.is_without(mount)) {
             return self.is_detached(mount);
         }
-        let Some(table) = self.tables.get_mut(&place) else { return };
+        let Some(table) = self.tables.get_mut(&place) else { return self.early.note(mount) };
         let raced = table.telling.tells(call, mount.told_ns);
-        let known = table.mounts.get_mut(&mount.objects.mount).map(|entry| entry.set_flags(mount)).is_some();
-        // It came in a section that has not ended, and what that says of it may be older.
-        let is_new = !known && table.state == State::Exact;
-        if raced || is_new {
+        match table.mounts.get_mut(&mount.objects.mount) {
+            Some(entry) => entry.set_flags(mount),
+            None => self.early.note(mount),
+        }
+        if raced {
             self.soil(place, ReadReason::Attributes, mount.told_ns);
         }
     }
@@ -256,6 +260,7 @@ impl Mirror {
 
     fn insert(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
         self.left.remove(identity);
+        self.early.correct(identity, &mut entry);
         let mounts = &mut self.tables.entry(place).or_default().mounts;
         if let Some(before) = mounts.get(&identity) {
             entry.keep_newer_flags(before);
@@ -278,9 +283,11 @@ impl Mirror {
         self.enter(place, mount.objects.mount, Entry::of(mount, now_ns));
     }
 
-    fn enter(&mut self, place: Namespace, identity: u64, entry: Entry) {
+    fn enter(&mut self, place: Namespace, identity: u64, mut entry: Entry) {
         // It may come out of a detached tree.
-        self.remove(DETACHED, identity);
+        if let Some(before) = self.remove(DETACHED, identity) {
+            entry.keep_newer_flags(&before);
+        }
         self.insert(place, identity, entry);
         if let Some(table) = self.tables.get_mut(&place) {
             table.count += 1;

@@ -242,11 +242,23 @@ fn what_changes_no_places_or_no_tree_was_told_races_with_nothing() {
     assert_eq!(state(&mirror, HOME), Some(State::Exact), "propagation alone");
 }
 
+/// Its attributes are told at 20, and the section in which it came ends at 40; what that says of it was told at 10, or at 30.
 #[test]
-fn attributes_of_a_mount_whose_section_has_not_ended_are_read() {
-    let mut mirror = having(&[1]);
-    mirror.attributes(CALL, &Mount { told_ns: 20, flags: 0x21, ..counted(2, 2) });
-    assert_eq!((state(&mirror, HOME), mirror.due(u64::MAX)), (Some(State::Dirty), Some(HOME.inum)));
+fn attributes_of_a_mount_whose_section_has_not_ended_are_not_lost() {
+    let told = |told_ns, flags| Mount { told_ns, flags, ..counted(2, 2) };
+    for (fact_ns, flags) in [(10, 0x21), (30, 0x20)] {
+        let attached = || fact(Role::Attach, Mount { ns_mounts: 1, ..told(fact_ns, 0x20) });
+        let mut mirror = having(&[1]);
+        mirror.attributes(CALL, &told(20, 0x21));
+        mirror.section(&section(vec![attached()], 40));
+        assert_eq!((entry(&mirror, 2).flags, state(&mirror, HOME)), (flags, Some(State::Exact)), "told at {fact_ns}");
+        // The same of one that was in a detached tree.
+        let mut mirror = having(&[1]);
+        mirror.attributes(CALL, &Mount { namespace: None, ..told(5, 0x20) });
+        mirror.attributes(CALL, &told(20, 0x21));
+        mirror.section(&section(vec![attached()], 40));
+        assert_eq!(entry(&mirror, 2).flags, flags, "told at {fact_ns}, detached before");
+    }
 }
 
 #[test]
