@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::mount::UnmountFlags;
 
 use super::actor::Actor;
@@ -38,7 +37,8 @@ const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("races::a_path_that_is_rewritten_under_the_call", a_path_that_is_rewritten_under_the_call),
+        trial("races::a_target_that_is_rewritten_under_the_call", || raced(Word::Target)),
+        trial("races::a_source_that_is_rewritten_under_the_call", || raced(Word::Source)),
         trial("races::numbers_that_are_used_again", numbers_that_are_used_again),
     ]
 }
@@ -82,80 +82,116 @@ impl Rewritten {
     }
 }
 
+/// Which of the two paths of a bind is rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Source,
+    Target,
+}
+
 /// A mount as the trial found it.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     path: String,
+    root: String,
     id: u64,
 }
 
-fn a_path_that_is_rewritten_under_the_call() -> Result<()> {
-    let (room, source) = (ground::directory("race")?, ground::directory("source")?);
+impl Found {
+    /// The one that stands at one of these paths now, by the kernel's word.
+    fn at(targets: &[PathBuf]) -> Result<Self> {
+        let mounts = oracle::mounts(std::process::id())?;
+        let stands = |mount: &oracle::Mount| targets.iter().any(|target| target.as_os_str().as_bytes() == mount.path);
+        let mount = mounts.into_iter().rfind(stands);
+        let mount = mount.with_context(|| format!("nothing is mounted at any of {targets:?}"))?;
+        let text = |bytes| String::from_utf8(bytes).context("the trials' own paths are UTF-8");
+        Ok(Self { path: text(mount.path)?, root: text(mount.root)?, id: mount.id })
+    }
+
+    /// As an operation shows it.
+    fn shown(bind: &Operation) -> Self {
+        let text = |at: &str| bind.at(at).as_str().unwrap_or_default().to_owned();
+        let id = bind.at("/effects/0/mount_id").as_u64().unwrap_or(0);
+        Self { path: text("/effects/0/path"), root: text("/effects/0/root"), id }
+    }
+
+    /// The name that was chosen when the kernel looked.
+    fn chosen(&self, word: Word) -> &str {
+        let path = if word == Word::Source { &self.root } else { &self.path };
+        path.rsplit('/').next().unwrap_or(path)
+    }
+}
+
+/// Binds of which one path is rewritten all the time.
+struct Race {
+    word: Word,
+    rewritten: Rewritten,
+    other: CString,
+    /// Where a bind may come to stand.
+    targets: Vec<PathBuf>,
+}
+
+impl Race {
+    /// Below a tmpfs at `room`, and at `beside`.
+    fn between(word: Word, room: &Path, beside: PathBuf) -> Result<Self> {
+        let named = NAMES.map(|name| room.join(OsStr::from_bytes(&name)));
+        named.iter().try_for_each(|directory| ground::make_directory(directory))?;
+        let other = CString::new(beside.as_os_str().as_bytes())?;
+        let targets = if word == Word::Target { named.to_vec() } else { vec![beside] };
+        Ok(Self { word, rewritten: Rewritten::below(room), other, targets })
+    }
+
+    /// What came of one bind, which is taken away again.
+    fn run(&self) -> Result<Found> {
+        let (other, rewritten) = (self.other.as_ptr() as u64, self.rewritten.address());
+        let (source, target) = if self.word == Word::Target { (other, rewritten) } else { (rewritten, other) };
+        raw::mount(source, target, 0, BIND, 0).context("a bind")?;
+        let found = Found::at(&self.targets)?;
+        ground::unmount(Path::new(&found.path), UnmountFlags::empty())?;
+        Ok(found)
+    }
+
+    /// How many there were, and in how many the caller's memory said another path afterwards.
+    fn run_all(&self, trace: &mut Program) -> Result<(usize, usize)> {
+        let (races, mut claimed_otherwise) = (races()?, 0);
+        let claimed = if self.word == Word::Target { "/claimed/target" } else { "/claimed/source" };
+        for begin in (0..races).step_by(AT_A_TIME) {
+            let all: Vec<Found> = (begin..races.min(begin + AT_A_TIME)).map(|_| self.run()).collect::<Result<_>>()?;
+            let shown = trace.drain()?;
+            let binds: Vec<&Operation> = shown.iter().filter(|operation| operation.op() == "bind").collect();
+            ensure!(binds.len() == all.len(), "{} binds were made, {} shown", all.len(), binds.len());
+            for (bind, found) in binds.into_iter().zip(all) {
+                bind.expect_success("bind", 1)?;
+                let shown = Found::shown(bind);
+                ensure!(shown == found, "shown is {shown:?}, but the kernel has {found:?}");
+                let claimed = bind.at(claimed).as_str().unwrap_or_default();
+                claimed_otherwise += usize::from(!claimed.ends_with(found.chosen(self.word)));
+            }
+        }
+        Ok((races, claimed_otherwise))
+    }
+}
+
+fn raced(word: Word) -> Result<()> {
+    let (room, beside) = (ground::directory("race")?, ground::directory("beside")?);
     let mounted = Mounted::tmpfs(&room)?;
-    let targets = NAMES.map(|name| room.join(OsStr::from_bytes(&name)));
-    targets.iter().try_for_each(|target| ground::make_directory(target))?;
-    let rewritten = Rewritten::below(&room);
+    let race = Race::between(word, &room, beside)?;
     let mut trace = Program::trace(&[])?;
     let outcome = thread::scope(|scope| {
-        scope.spawn(|| rewritten.rewrite());
-        let outcome = race(&mut trace, &rewritten, &source, &targets);
-        rewritten.stop.store(true, Ordering::Relaxed);
+        scope.spawn(|| race.rewritten.rewrite());
+        let outcome = race.run_all(&mut trace);
+        race.rewritten.stop.store(true, Ordering::Relaxed);
         outcome
     });
     let finished = trace.terminate()?;
     mounted.unmount()?;
     let (raced, claimed_otherwise) = outcome?;
     eprintln!(
-        "{raced} mounts while their path was rewritten; in {claimed_otherwise} the caller's memory had become another path"
+        "{raced} binds while their {word:?} was rewritten; in {claimed_otherwise} the caller's memory had become another path"
     );
     ensure!(claimed_otherwise > 0, "nothing was rewritten while the kernel mounted: this trial shows nothing");
     ensure!(finished.stat("records_lost")? == 0, "{:?}", finished.errors);
     Ok(())
-}
-
-/// How many races there were, and in how many the caller's memory said another path afterwards.
-fn race(trace: &mut Program, rewritten: &Rewritten, source: &Path, targets: &[PathBuf; 2]) -> Result<(usize, usize)> {
-    let source = CString::new(source.as_os_str().as_bytes())?;
-    let (races, mut claimed_otherwise) = (races()?, 0);
-    for begin in (0..races).step_by(AT_A_TIME) {
-        let mut all = Vec::new();
-        for _ in begin..races.min(begin + AT_A_TIME) {
-            raw::mount(source.as_ptr() as u64, rewritten.address(), 0, BIND, 0).context("a bind")?;
-            all.push(mounted_at(targets)?);
-        }
-        let shown = trace.drain()?;
-        let binds: Vec<&Operation> = shown.iter().filter(|operation| operation.op() == "bind").collect();
-        ensure!(binds.len() == all.len(), "{} binds were made, {} shown", all.len(), binds.len());
-        for (bind, found) in binds.into_iter().zip(all) {
-            bind.expect_success("bind", 1)?;
-            let shown = Found {
-                path: bind.at("/effects/0/path").as_str().unwrap_or_default().to_owned(),
-                id: bind.at("/effects/0/mount_id").as_u64().unwrap_or(0),
-            };
-            ensure!(shown == found, "shown is {shown:?}, but the kernel has {found:?}");
-            let claimed = bind.at("/claimed/target").as_str().unwrap_or_default();
-            claimed_otherwise += usize::from(!claimed.ends_with(name_of(&found.path)));
-        }
-    }
-    Ok((races, claimed_otherwise))
-}
-
-fn name_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Which of the two it is, by the kernel's word, and takes it away again.
-fn mounted_at(targets: &[PathBuf; 2]) -> Result<Found> {
-    for target in targets {
-        let found = rustix::fs::statx(CWD, target, AtFlags::empty(), StatxFlags::MNT_ID);
-        let found = found.with_context(|| format!("statx of {}", target.display()))?;
-        if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            ground::unmount(target, UnmountFlags::empty())?;
-            let path = target.to_str().context("the trials' own paths are UTF-8")?.to_owned();
-            return Ok(Found { path, id: found.stx_mnt_id });
-        }
-    }
-    bail!("nothing is mounted at either of {targets:?}")
 }
 
 /// `kernel.pid_max`, as long as this lives.
