@@ -10,6 +10,7 @@ mod numbers;
 mod plot;
 mod record;
 mod report;
+mod seeding;
 mod tap;
 mod trace;
 mod watch;
@@ -31,7 +32,9 @@ pub(crate) struct Options {
 enum Bench {
     /// Goals C1, C2 and C5: what a mount costs while traced, how late it is seen, what an idle tracer takes
     Trace(trace::Options),
-    /// The part of it that runs in the guest
+    /// How long the agent takes to know a table of many mounts, and what memory it holds for it
+    Seeding(seeding::Options),
+    /// The part of `trace` that runs in the guest
     #[command(hide = true)]
     Inside(inside::Options),
     /// The work that is measured
@@ -42,6 +45,7 @@ enum Bench {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     match &options.bench {
         Bench::Trace(options) => trace::run(options),
+        Bench::Seeding(options) => seeding::run(options),
         Bench::Inside(options) => inside::run(options),
         Bench::Workload(options) => workload::run(options),
     }

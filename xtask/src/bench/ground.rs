@@ -25,9 +25,7 @@ pub(super) struct Ground {
 /// Only for a guest: nothing here is taken away again.
 pub(super) fn prepare() -> Result<Ground> {
     let base = Path::new(BASE);
-    tmpfs(base)?;
-    rustix::mount::mount_change(base, MountPropagationFlags::PRIVATE)
-        .with_context(|| format!("cannot make {BASE} private"))?;
+    private(base)?;
     let present = count()?;
     for number in present..MOUNTS {
         tmpfs(&base.join(number.to_string()))?;
@@ -44,13 +42,21 @@ pub(super) fn pin(cpu: usize) -> Result<()> {
     sched_setaffinity(None, &set).with_context(|| format!("cannot move to processor {cpu}; this bench needs two"))
 }
 
-fn tmpfs(at: &Path) -> Result<()> {
+/// A tmpfs of which nothing propagates.
+pub(super) fn private(at: &Path) -> Result<()> {
+    tmpfs(at)?;
+    rustix::mount::mount_change(at, MountPropagationFlags::PRIVATE)
+        .with_context(|| format!("cannot make {} private", at.display()))
+}
+
+pub(super) fn tmpfs(at: &Path) -> Result<()> {
     fs::create_dir_all(at).with_context(|| format!("cannot make the directory {}", at.display()))?;
     rustix::mount::mount("tmpfs", at, "tmpfs", MountFlags::empty(), None)
         .with_context(|| format!("cannot mount a tmpfs at {}; this needs root", at.display()))
 }
 
-fn count() -> Result<usize> {
+/// Mounts in this process's table.
+pub(super) fn count() -> Result<usize> {
     let table = "/proc/self/mountinfo";
     Ok(fs::read_to_string(table).with_context(|| format!("cannot read {table}"))?.lines().count())
 }

@@ -23,8 +23,13 @@ pub(super) fn watch(pid: u32) -> Result<Idle> {
         ticks: self::ticks(pid)?.saturating_sub(ticks),
         ticks_per_second: u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(u32::MAX),
         switches: self::switches(pid)?.saturating_sub(switches),
-        memory: memory(&read(&format!("/proc/{pid}/smaps"))?),
+        memory: memory_of(pid)?,
     })
+}
+
+/// What a process holds now.
+pub(super) fn memory_of(pid: u32) -> Result<Memory> {
+    Ok(memory(&read(&format!("/proc/{pid}/smaps"))?))
 }
 
 fn read(path: &str) -> Result<String> {
