@@ -40,6 +40,7 @@ use crate::{
         json::Origin,
         say::note,
         show::{Flow, Show, terminal_width},
+        words,
     },
     probe::running::Probes,
     stream::Rings,
@@ -99,7 +100,13 @@ pub fn limit(
     let engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
     let beside = Beside { watched: Some(watched), tables: true, asked: Some(doors.open()?), ..Beside::default() };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
-        Effect::Emit { .. } | Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
+        Effect::Emit { operation, .. } => {
+            if let Some(gap) = operation.gap.filter(|gap| gap.doubt.is_some()) {
+                note(format_args!("doubt: {}", words::loss(&gap)));
+            }
+            Ok((Flow::On, None))
+        }
+        Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;
     Ok(ExitCode::SUCCESS)

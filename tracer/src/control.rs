@@ -223,6 +223,8 @@ pub struct End {
     /// Tables that were read, by reason.
     #[serde(serialize_with = "by_name")]
     pub reads: ReadCounts,
+    /// Tables that came into doubt though no fact was lost.
+    pub doubted: u64,
     /// Records of audits that were compared so far.
     pub audited: u64,
     /// What they found so far, at most [`MAX_DIFFERENCES`].

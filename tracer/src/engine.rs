@@ -166,6 +166,11 @@ impl Engine {
     /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
     pub fn step(&mut self, input: Input<'_>, now_ns: u64) -> Vec<Effect> {
         let mut effects = self.take(input, now_ns);
+        let doubts = self.mirror.as_mut().map(Mirror::take_doubts).unwrap_or_default();
+        for (namespace, doubt) in doubts {
+            let gap = Gap { namespaces: Some(vec![namespace]), doubt: Some(doubt), ..Gap::default() };
+            effects.extend(self.gap(gap, now_ns));
+        }
         let read = self.mirror.as_mut().and_then(|mirror| mirror.due(now_ns));
         effects.extend(read.map(Effect::Read));
         effects
@@ -193,8 +198,7 @@ impl Engine {
             Input::Loss(gap) => {
                 self.existing.lost();
                 self.reflect(|mirror| mirror.lost(gap.namespaces.as_deref(), now_ns));
-                let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
-                self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
+                self.gap(gap, now_ns)
             }
             Input::Throttled(all) => self.throttled(&all, now_ns),
             Input::Present(all) => match &mut self.mirror {
@@ -240,6 +244,11 @@ impl Engine {
             work(mirror);
         }
         Vec::new()
+    }
+
+    fn gap(&mut self, gap: Gap, now_ns: u64) -> Vec<Effect> {
+        let operation = Operation { gap: Some(gap), complete: false, ..Operation::bare(Op::Gap, now_ns) };
+        self.emit(vec![Assembled::Operation(Box::new(operation))], now_ns)
     }
 
     fn throttled(&mut self, all: &[Throttled], now_ns: u64) -> Vec<Effect> {

@@ -7,6 +7,7 @@
 mod audit;
 mod bare;
 mod detached;
+mod doubts;
 mod early;
 mod ended;
 mod entry;
@@ -29,8 +30,10 @@ pub use self::{
     sizes::{Sizes, States},
     table::{State, Table},
 };
-use self::{detached::Left, early::Early, ended::Ended, groups::Groups, lately::Lately, propagation::Gone};
-use crate::operation::{CallId, Clones, Mount, Namespace, Role, Section, SectionFact};
+use self::{
+    detached::Left, doubts::Doubts, early::Early, ended::Ended, groups::Groups, lately::Lately, propagation::Gone,
+};
+use crate::operation::{CallId, Clones, Doubt, Mount, Namespace, Role, Section, SectionFact};
 
 /// Where mounts are that no process can reach by a path: in detached trees, which the kernel keeps in namespaces without a name.
 const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
@@ -50,6 +53,7 @@ pub struct Mirror {
     audit: Audit,
     ended: Ended,
     lately: Lately,
+    doubts: Doubts,
     /// Sections that were put in.
     sections: u64,
 }
@@ -71,6 +75,7 @@ impl Mirror {
         self.lately.note(section);
         let now_ns = section.end_ns;
         self.check_counts(section);
+        let moved = self.moved(section);
         let (mut gone, mut clones) = (Gone::default(), Vec::new());
         for fact in &section.facts {
             match fact {
@@ -91,7 +96,7 @@ impl Mirror {
             }
         }
         self.born(&clones, now_ns);
-        self.check_told(section);
+        self.check_moved(moved);
         for (group, heir) in gone.ended(&self.groups) {
             if gone.is_heard(group) || self.reads.is_settled() {
                 self.inherit(group, heir);
@@ -110,39 +115,19 @@ impl Mirror {
             return self.is_detached(mount);
         }
         let Some(table) = self.tables.get_mut(&place) else { return self.early.note(mount) };
-        let raced = table.telling.tells(call, mount.told_ns);
+        let raced = table.telling.tells(call, mount.objects.mount, mount.told_ns);
         match table.mounts.get_mut(&mount.objects.mount) {
             Some(entry) => entry.set_flags(mount),
             None => self.early.note(mount),
         }
         if raced {
-            self.soil(place, ReadReason::Attributes, mount.told_ns);
-        }
-    }
-
-    /// A section has changed what is mounted where: what was told meanwhile of the attributes of a tree may lack some of it.
-    fn check_told(&mut self, section: &Section) {
-        let mut first_ns: HashMap<Namespace, u64> = HashMap::new();
-        for fact in &section.facts {
-            let (place, told_ns) = match fact {
-                SectionFact::Mount(Role::Attach | Role::Detach | Role::Move, mount) => (mount.namespace, mount.told_ns),
-                SectionFact::Bare(bare) => (bare.namespace, bare.told_ns),
-                _ => continue,
-            };
-            let first = first_ns.entry(place_of(place)).or_insert(told_ns);
-            *first = told_ns.min(*first);
-        }
-        for (place, first_ns) in first_ns {
-            let raced = |table: &mut Table| table.telling.changes(first_ns, section.end_ns);
-            if self.tables.get_mut(&place).is_some_and(raced) {
-                self.soil(place, ReadReason::Attributes, section.end_ns);
-            }
+            self.doubt(place, Doubt::Attributes, mount.told_ns);
         }
     }
 
     /// Attributes of mounts of this namespace were changed, and nobody knows of which.
     pub fn attributes_unknown(&mut self, namespace: Namespace, now_ns: u64) {
-        self.soil(namespace, ReadReason::Attributes, now_ns);
+        self.doubts.untold += u64::from(self.soil(namespace, ReadReason::Attributes, now_ns));
     }
 
     /// A namespace was made; if none of its mounts was told it is not known yet.
@@ -210,7 +195,7 @@ impl Mirror {
             self.meet(place, section.end_ns);
             let differs = |table: &Table| table.state == State::Exact && table.mounts.len() != ns_mounts as usize;
             if self.tables.get(&place).is_some_and(differs) {
-                self.soil(place, ReadReason::Count, section.end_ns);
+                self.doubt(place, Doubt::Count, section.end_ns);
             }
         }
     }
@@ -230,22 +215,6 @@ impl Mirror {
         if self.reads.want(inum, reason, at_ns) {
             // A comparison that waits for the same table would keep what is read from being put in.
             self.audit.abandon(inum);
-        }
-    }
-
-    /// A table may be wrong: it says so until it has been read again.
-    fn soil(&mut self, namespace: Namespace, reason: ReadReason, now_ns: u64) {
-        let namespace = named(namespace);
-        if let Some(table) = self.tables.get_mut(&namespace)
-            && namespace != DETACHED
-        {
-            table.doubt(reason == ReadReason::Attributes);
-            match reason {
-                ReadReason::Lost => self.audit.lost(namespace),
-                _ => self.audit.doubted(namespace),
-            }
-            let at_ns = now_ns + table.patience_ns(now_ns);
-            self.want(namespace.inum, reason, at_ns);
         }
     }
 

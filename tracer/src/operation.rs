@@ -479,6 +479,27 @@ pub struct Gap {
     pub missed: u64,
     /// The namespaces whose facts were lost; `None` when it may be any.
     pub namespaces: Option<Vec<Namespace>>,
+    /// Why their tables are in doubt, where no fact was lost.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a table may be wrong of which no fact was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The kernel counts another number of mounts in it.
+    Count,
+    /// Attributes of a tree were told while somebody moved mounts of it.
+    Attributes,
+}
+
+impl Doubt {
+    /// Its name in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Attributes => "attributes",
+        }
+    }
 }
 
 /// Records of one hook that were dropped for one reason.

@@ -88,6 +88,7 @@ fn end(mirror: &Mirror) -> End {
         detached: sizes.detached,
         sections: mirror.sections(),
         reads: mirror.reads().counts(),
+        doubted: mirror.doubted(),
         audited: audit.compared(),
         differences: audit.differences().take(MAX_DIFFERENCES).map(str::to_owned).collect(),
     }

@@ -82,6 +82,7 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
         detached: 2,
         sections: 1234,
         reads,
+        doubted: 3,
         audited: 7,
         differences: vec!["a\n\"b\"".to_owned()],
     };
@@ -96,7 +97,7 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
         "{\"version\":1,\"detached\":[]}\n",
         concat!(
             r#"{"version":1,"end":true,"tables":{"exact":1,"dirty":0,"unread":0},"detached":2,"sections":1234,"#,
-            r#""reads":{"start":1,"met":0,"lost":0,"count":0,"attributes":0,"asked":0},"audited":7,"#,
+            r#""reads":{"start":1,"met":0,"lost":0,"count":0,"attributes":0,"asked":0},"doubted":3,"audited":7,"#,
             r#""differences":["a\n\"b\""]}"#,
             "\n"
         ),

@@ -101,7 +101,7 @@ impl Reads {
     /// A table is to be read, not before `at_ns`. One that waits already waits on, but not behind somebody's asking: what only
     /// compares puts nothing right. Whether the next reading that tells of this table will be for this reason.
     pub(super) fn want(&mut self, inum: u32, reason: ReadReason, at_ns: u64) -> bool {
-        let waits = self.wanted.get(&inum).is_some_and(|wanted| wanted.reason != ReadReason::Asked);
+        let waits = self.waits(inum);
         let runs = self.running.contains_key(&inum);
         let asks_twice = reason == ReadReason::Asked && (runs || self.wanted.contains_key(&inum));
         if self.never_heals && reason.heals() || waits || asks_twice {
@@ -110,6 +110,11 @@ impl Reads {
         let at_ns = self.alone.get(&inum).map_or(at_ns, |until_ns| at_ns.max(*until_ns));
         self.wanted.insert(inum, Wanted { reason, at_ns });
         !runs
+    }
+
+    /// Whether a table is to be read, and not because somebody asked.
+    pub(super) fn waits(&self, inum: u32) -> bool {
+        self.wanted.get(&inum).is_some_and(|wanted| wanted.reason != ReadReason::Asked)
     }
 
     /// The one to read now, who has waited longest: one at a time, so that what a reading tells is taken out of the ring before the

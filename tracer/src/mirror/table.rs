@@ -76,6 +76,16 @@ impl Table {
         self.state == State::Exact || self.state == State::Dirty && self.attributes_alone
     }
 
+    /// The mounts upon which one stands, directly or not, the nearest first; none for one that is not in it.
+    pub(super) fn below(&self, mount: u64) -> impl Iterator<Item = u64> {
+        let parent = |mount: &u64| {
+            let parent = self.mounts.get(mount)?.parent;
+            (parent != *mount).then_some(parent)
+        };
+        // No chain is longer, but one that a lost fact has closed to a ring.
+        std::iter::successors(parent(&mount), parent).take(self.mounts.len())
+    }
+
     /// How long to wait before it is read once more: longer each time, so that a table that cannot be had right costs little.
     pub(super) fn patience_ns(&mut self, now_ns: u64) -> u64 {
         if now_ns.saturating_sub(self.soiled_ns) > CALM_NS {

@@ -196,14 +196,16 @@ fn a_fact_of_before_a_remount_does_not_undo_it() {
     }
 }
 
-/// Of a tree of two mounts the attributes are told from 20 to 30.
+/// Of a tree of two mounts the attributes are told at 20 and 30, by a call that began at 15.
 #[test]
 fn a_tree_that_changed_while_its_attributes_were_told_is_read() {
+    let call = CallId { start_ns: 15, ..CALL };
     let told = |id, told_ns| Mount { told_ns, ..counted(id, 3) };
     let moved = |told_ns| fact(Role::Move, told(3, told_ns));
     let lead = 10_000_000;
     for (what, first_ns, end_ns, raced) in [
-        ("before", 10, 15, false),
+        ("before", 10, 14, false),
+        ("when they were set", 10, 15, true),
         ("at its beginning", 10, 25, true),
         ("within", 22, 25, true),
         ("at its end", 25, 40, true),
@@ -214,32 +216,89 @@ fn a_tree_that_changed_while_its_attributes_were_told_is_read() {
             let mut mirror = having(&[1, 2, 3]);
             let facts = if by_number { vec![bare(Some(Role::Move), &[told(3, 9)])] } else { vec![moved(first_ns)] };
             let section = section(facts, end_ns);
-            mirror.attributes(CALL, &told(1, 20));
             // A section comes in its place, which is the time of its end.
-            if end_ns < 30 {
+            if end_ns < 20 {
                 mirror.section(&section);
             }
-            mirror.attributes(CALL, &told(2, 30));
+            mirror.attributes(call, &told(1, 20));
+            if (20..30).contains(&end_ns) {
+                mirror.section(&section);
+            }
+            mirror.attributes(call, &told(2, 30));
             if end_ns >= 30 {
                 mirror.section(&section);
             }
-            let expected = if raced || by_number && end_ns > 20 { State::Dirty } else { State::Exact };
+            let raced = raced || by_number && end_ns > 20;
+            let expected = if raced { State::Dirty } else { State::Exact };
             assert_eq!(state(&mirror, HOME), Some(expected), "{what}, by number: {by_number}");
+            let doubts = if raced { vec![(HOME, Doubt::Attributes)] } else { Vec::new() };
+            assert_eq!((mirror.doubted(), mirror.take_doubts()), (u64::from(raced), doubts), "{what}");
+            assert_eq!(mirror.take_doubts(), [], "it is said once");
         }
     }
 }
 
+/// Mounts 3 and 5 stand on 2, 4 stands on 3, and the attributes of the tree of 3 are set, of which a mount is moved at 15.
 #[test]
-fn what_changes_no_places_or_no_tree_was_told_races_with_nothing() {
+fn what_is_not_moved_out_of_a_tree_was_told_with_it() {
+    let on = |id: u32, parent: u64| {
+        let objects = Objects { parent: 1000 + parent, ..mount(id).objects };
+        Mount { objects, told_ns: 15, ..counted(id, 5) }
+    };
+    let mounts = [on(1, 1), on(2, 1), on(3, 2), on(4, 3), on(5, 2)];
+    let moving = |id, parent| section(vec![fact(Role::Move, on(id, parent))], 16);
+    let told = |id| Mount { told_ns: 20, ..on(id, 3) };
+    for (what, id, parent, raced) in [
+        ("out of it", 4, 2, true),
+        ("within it", 4, 3, true),
+        ("as a whole", 3, 1, false),
+        ("with what it stands on", 2, 1, false),
+        ("elsewhere", 5, 1, false),
+        ("into it", 5, 3, false),
+    ] {
+        for moved_first in [true, false] {
+            let mut mirror = holding(&mounts);
+            let section = moving(id, parent);
+            if moved_first {
+                mirror.section(&section);
+            }
+            mirror.attributes(CALL, &told(3));
+            mirror.attributes(CALL, &told(4));
+            if !moved_first {
+                mirror.section(&section);
+            }
+            let expected = if raced { State::Dirty } else { State::Exact };
+            assert_eq!(state(&mirror, HOME), Some(expected), "{what}, moved first: {moved_first}");
+        }
+    }
+    // Of more moves than are kept nobody knows any more.
+    for (times, state_then) in [(64, State::Exact), (65, State::Dirty)] {
+        let mut mirror = holding(&mounts);
+        for _ in 0..times {
+            mirror.section(&moving(5, 1));
+        }
+        mirror.attributes(CALL, &told(3));
+        mirror.attributes(CALL, &told(4));
+        assert_eq!(state(&mirror, HOME), Some(state_then), "{times} moves");
+    }
+}
+
+#[test]
+fn what_moves_nothing_or_no_tree_was_told_races_with_nothing() {
     let told = |id, told_ns| Mount { told_ns, ..counted(id, 3) };
     let mut mirror = having(&[1, 2, 3]);
     mirror.attributes(CALL, &told(1, 20));
     mirror.section(&section(vec![fact(Role::Move, told(3, 20))], 25));
     assert_eq!(state(&mirror, HOME), Some(State::Exact), "one mount is no tree");
-    mirror.attributes(CallId { start_ns: 2, ..CALL }, &told(1, 30));
+    mirror.attributes(CallId { start_ns: 28, ..CALL }, &told(1, 30));
     mirror.section(&section(vec![fact(Role::Change, told(3, 31))], 32));
-    mirror.attributes(CallId { start_ns: 2, ..CALL }, &told(2, 33));
+    mirror.attributes(CallId { start_ns: 28, ..CALL }, &told(2, 33));
     assert_eq!(state(&mirror, HOME), Some(State::Exact), "propagation alone");
+    let (comes, goes) = (Mount { ns_mounts: 3, ..told(4, 31) }, Mount { ns_mounts: 4, ..told(3, 33) });
+    mirror.section(&section(vec![fact(Role::Attach, comes)], 32));
+    mirror.section(&section(vec![fact(Role::Detach, goes)], 34));
+    mirror.attributes(CallId { start_ns: 28, ..CALL }, &told(2, 35));
+    assert_eq!(state(&mirror, HOME), Some(State::Exact), "what comes says how it is, and what goes is in no table");
 }
 
 /// Its attributes are told at 20, and the section in which it came ends at 40; what that says of it was told at 10, or at 30.

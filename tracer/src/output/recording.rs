@@ -342,6 +342,8 @@ fn gap_of(content: LossContent) -> Option<Gap> {
         dropped: content.dropped.into_iter().map(known).collect::<Option<_>>()?,
         missed: content.missed,
         namespaces: content.namespaces.map(|all| all.into_iter().map(namespace).collect()),
+        // What is in doubt follows from the rest.
+        doubt: None,
     })
 }
 

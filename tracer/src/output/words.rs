@@ -1,13 +1,21 @@
 //! PURE: what a table says in words: losses, namespaces, lengths of time, and paths that nobody knows.
 
 use super::flags::errno_name;
-use crate::operation::{Gap, Namespace, NamespaceChange, PathGap, Throttled};
+use crate::operation::{Doubt, Gap, Namespace, NamespaceChange, PathGap, Throttled};
 
 /// Namespaces that a loss names at most.
 const MAX_NAMESPACES: usize = 8;
 
 /// What was lost.
 pub fn loss(gap: &Gap) -> String {
+    if let Some(doubt) = gap.doubt {
+        let why = match doubt {
+            Doubt::Count => "the kernel counts other mounts",
+            Doubt::Attributes => "attributes were set of a tree while somebody moved mounts of it",
+        };
+        let named: Vec<String> = gap.namespaces.iter().flatten().map(|one| one.inum.to_string()).collect();
+        return format!("{why} in mount namespace {}: its table is read again", named.join(", "));
+    }
     let records = gap
         .dropped
         .iter()
@@ -81,6 +89,7 @@ mod tests {
             dropped: vec![dropped(12, "ring_full"), dropped(1, "throttled")],
             missed: 3,
             namespaces: Some(vec![namespace(7), namespace(8)]),
+            doubt: None,
         };
         assert_eq!(
             loss(&gap),
@@ -89,6 +98,15 @@ mod tests {
         );
         let many = Gap { namespaces: Some((0..10).map(namespace).collect()), ..gap.clone() };
         assert!(loss(&many).ends_with("6, 7 and 2 more"), "{}", loss(&many));
+        let doubted = |doubt| loss(&Gap { namespaces: Some(vec![namespace(7)]), doubt: Some(doubt), ..Gap::default() });
+        assert_eq!(
+            doubted(Doubt::Count),
+            "the kernel counts other mounts in mount namespace 7: its table is read again"
+        );
+        assert!(
+            doubted(Doubt::Attributes)
+                .starts_with("attributes were set of a tree while somebody moved mounts of it in")
+        );
         let anywhere = Gap { missed: 1, ..Gap::default() };
         assert_eq!(loss(&anywhere), "lost 1 run of a probe; they may be about any mount namespace");
     }

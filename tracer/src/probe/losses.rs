@@ -83,7 +83,7 @@ impl Losses {
             HOOKS.iter().filter(|hook| hook.in_section()).filter_map(|hook| runs.get(hook.number as usize)).sum()
         };
         let namespaces = namespaces.filter(|_| in_tables(self) == in_tables(before));
-        Some(Gap { dropped, missed, namespaces })
+        Some(Gap { dropped, missed, namespaces, doubt: None })
     }
 }
 

@@ -16,7 +16,8 @@ fn origin() -> Origin {
 
 fn gap() -> Gap {
     let dropped = Dropped { hook: HOOKS[3].name(), reason: REASONS[0], records: 7 };
-    Gap { dropped: vec![dropped], missed: 2, namespaces: Some(vec![Namespace { inum: 4, id: u64::MAX }]) }
+    let namespaces = Some(vec![Namespace { inum: 4, id: u64::MAX }]);
+    Gap { dropped: vec![dropped], missed: 2, namespaces, doubt: None }
 }
 
 fn throttled() -> Throttled {

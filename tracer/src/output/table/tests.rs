@@ -102,6 +102,7 @@ fn examples() -> Vec<Operation> {
         dropped: vec![Dropped { hook: "graft_tree", reason: "ring_full", records: 12 }],
         missed: 0,
         namespaces: Some(vec![POD]),
+        doubt: None,
     };
     vec![
         volume(),

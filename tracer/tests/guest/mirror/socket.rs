@@ -51,6 +51,8 @@ pub(crate) struct End {
     pub(crate) sections: u64,
     /// Tables read, by reason.
     pub(crate) reads: BTreeMap<String, u64>,
+    /// Tables that came into doubt though no record was lost.
+    pub(crate) doubted: u64,
     pub(crate) audited: u64,
     pub(crate) differences: Vec<String>,
 }

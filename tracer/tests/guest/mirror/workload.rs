@@ -174,7 +174,7 @@ const WEIGHTS: [(u64, &str); 23] = [
     (1, "enter"),
 ];
 
-/// Attributes by a path. The kernel's word for the mount is missing: the agent reads a table for each.
+/// Attributes by a path. From 7.0 on the kernel's word for the mount is missing, and the agent reads a table for each.
 pub(crate) const BY_PATH: &str = "attributes_by_path";
 
 struct Generator {
