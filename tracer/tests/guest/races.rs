@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
+use rustix::fs::{AtFlags, CWD, Statx, StatxAttributes, StatxFlags};
 use rustix::mount::UnmountFlags;
 
 use super::actor::Actor;
@@ -93,32 +94,18 @@ enum Word {
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     path: String,
-    root: String,
     id: u64,
+    /// The name that the rewritten path had when the kernel looked.
+    chosen: String,
 }
 
 impl Found {
-    /// The one that stands at one of these paths now, by the kernel's word.
-    fn at(targets: &[PathBuf]) -> Result<Self> {
-        let mounts = oracle::mounts(std::process::id())?;
-        let stands = |mount: &oracle::Mount| targets.iter().any(|target| target.as_os_str().as_bytes() == mount.path);
-        let mount = mounts.into_iter().rfind(stands);
-        let mount = mount.with_context(|| format!("nothing is mounted at any of {targets:?}"))?;
-        let text = |bytes| String::from_utf8(bytes).context("the trials' own paths are UTF-8");
-        Ok(Self { path: text(mount.path)?, root: text(mount.root)?, id: mount.id })
-    }
-
     /// As an operation shows it.
-    fn shown(bind: &Operation) -> Self {
+    fn shown(bind: &Operation, word: Word) -> Self {
         let text = |at: &str| bind.at(at).as_str().unwrap_or_default().to_owned();
-        let id = bind.at("/effects/0/mount_id").as_u64().unwrap_or(0);
-        Self { path: text("/effects/0/path"), root: text("/effects/0/root"), id }
-    }
-
-    /// The name that was chosen when the kernel looked.
-    fn chosen(&self, word: Word) -> &str {
-        let path = if word == Word::Source { &self.root } else { &self.path };
-        path.rsplit('/').next().unwrap_or(path)
+        let chosen = if word == Word::Source { "/effects/0/root" } else { "/effects/0/path" };
+        let chosen = text(chosen).rsplit('/').next().unwrap_or_default().to_owned();
+        Self { path: text("/effects/0/path"), id: bind.at("/effects/0/mount_id").as_u64().unwrap_or(0), chosen }
     }
 }
 
@@ -127,8 +114,9 @@ struct Race {
     word: Word,
     rewritten: Rewritten,
     other: CString,
-    /// Where a bind may come to stand.
+    /// Where a bind may come to stand, and which directory it may show: the inode number, and the name by which it was chosen.
     targets: Vec<PathBuf>,
+    shows: Vec<(u64, String)>,
 }
 
 impl Race {
@@ -137,8 +125,12 @@ impl Race {
         let named = NAMES.map(|name| room.join(OsStr::from_bytes(&name)));
         named.iter().try_for_each(|directory| ground::make_directory(directory))?;
         let other = CString::new(beside.as_os_str().as_bytes())?;
-        let targets = if word == Word::Target { named.to_vec() } else { vec![beside] };
-        Ok(Self { word, rewritten: Rewritten::below(room), other, targets })
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (targets, sources) =
+            if word == Word::Target { (named.to_vec(), vec![beside]) } else { (vec![beside], named.to_vec()) };
+        let inode = |path: &PathBuf| Ok((looked_at(path)?.stx_ino, name(path)));
+        let shows = sources.iter().map(inode).collect::<Result<_>>()?;
+        Ok(Self { word, rewritten: Rewritten::below(room), other, targets, shows })
     }
 
     /// What came of one bind, which is taken away again.
@@ -146,9 +138,25 @@ impl Race {
         let (other, rewritten) = (self.other.as_ptr() as u64, self.rewritten.address());
         let (source, target) = if self.word == Word::Target { (other, rewritten) } else { (rewritten, other) };
         raw::mount(source, target, 0, BIND, 0).context("a bind")?;
-        let found = Found::at(&self.targets)?;
+        let found = self.found()?;
         ground::unmount(Path::new(&found.path), UnmountFlags::empty())?;
         Ok(found)
+    }
+
+    /// The bind that stands now, by the kernel's word.
+    fn found(&self) -> Result<Found> {
+        for target in &self.targets {
+            let found = looked_at(target)?;
+            if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+                let shown = self.shows.iter().find(|(inode, _)| *inode == found.stx_ino);
+                let (_, shown) = shown.with_context(|| format!("{} shows something else", target.display()))?;
+                let path = target.to_str().context("the trials' own paths are UTF-8")?.to_owned();
+                let at = path.rsplit('/').next().unwrap_or_default();
+                let chosen = if self.word == Word::Target { at } else { shown }.to_owned();
+                return Ok(Found { path, id: found.stx_mnt_id, chosen });
+            }
+        }
+        bail!("nothing is mounted at any of {:?}", self.targets)
     }
 
     /// How many there were, and in how many the caller's memory said another path afterwards.
@@ -162,14 +170,19 @@ impl Race {
             ensure!(binds.len() == all.len(), "{} binds were made, {} shown", all.len(), binds.len());
             for (bind, found) in binds.into_iter().zip(all) {
                 bind.expect_success("bind", 1)?;
-                let shown = Found::shown(bind);
+                let shown = Found::shown(bind, self.word);
                 ensure!(shown == found, "shown is {shown:?}, but the kernel has {found:?}");
                 let claimed = bind.at(claimed).as_str().unwrap_or_default();
-                claimed_otherwise += usize::from(!claimed.ends_with(found.chosen(self.word)));
+                claimed_otherwise += usize::from(!claimed.ends_with(&found.chosen));
             }
         }
         Ok((races, claimed_otherwise))
     }
+}
+
+fn looked_at(path: &Path) -> Result<Statx> {
+    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID | StatxFlags::INO)
+        .with_context(|| format!("statx of {}", path.display()))
 }
 
 fn raced(word: Word) -> Result<()> {
