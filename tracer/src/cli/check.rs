@@ -15,7 +15,7 @@ use crate::{
         options::Options,
         refusal::finding,
         running::Probes,
-        self_test,
+        self_test::{self, Shown},
     },
     stream::Rings,
 };
@@ -52,18 +52,27 @@ fn probes(args: Args, pids_are_known: bool) -> Vec<Verdict> {
         Ok(loader) => loader,
         Err(error) => return vec![Err(finding(&error))],
     };
-    let mut verdicts = vec![Ok("btf: the kernel shows its types, and every member that the probes need".to_owned())];
-    for hook in &HOOKS {
-        match loader.attach(hook) {
-            Ok(Some(attached)) => verdicts.push(Ok(attached_line(&attached))),
-            Ok(None) => verdicts.push(Ok(format!("hook {}: {}", hook.name(), not_needed(hook)))),
-            Err(error) => verdicts.push(Err(finding(&error))),
+    let verdict = |hook: &'static Hook| match loader.attach(hook) {
+        Ok(Some(attached)) => Ok(attached_line(&attached)),
+        Ok(None) => Ok(not_attached_line(hook)),
+        Err(error) => Err(finding(&error)),
+    };
+    let mut hooks: Vec<Verdict> = HOOKS.iter().map(verdict).collect();
+    let mut rest = Vec::new();
+    if pids_are_known && hooks.iter().all(Result::is_ok) {
+        let shown = proven(loader.done());
+        // Who traces lets go of these.
+        for (hook, verdict) in HOOKS.iter().zip(&mut hooks).filter(|(hook, _)| shown.idle.contains(&hook.number)) {
+            *verdict = Ok(not_attached_line(hook));
         }
+        rest = shown.verdicts;
     }
-    if pids_are_known && verdicts.iter().all(Result::is_ok) {
-        verdicts.extend(proven(loader.done()));
-    }
-    verdicts
+    let btf = Ok("btf: the kernel shows its types, and every member that the probes need".to_owned());
+    [btf].into_iter().chain(hooks).chain(rest).collect()
+}
+
+fn not_attached_line(hook: &Hook) -> String {
+    format!("hook {}: {}", hook.name(), not_needed(hook))
 }
 
 fn attached_line(attached: &Attached) -> String {
@@ -71,17 +80,17 @@ fn attached_line(attached: &Attached) -> String {
     format!("hook {} {}: {}{verified}", attached.kind(), attached.candidate.target, attached.hook.sees)
 }
 
-fn proven(mut probes: Probes) -> Vec<Verdict> {
+fn proven(mut probes: Probes) -> Shown {
     let mut rings = match Rings::take(&mut probes) {
         Ok(rings) => rings,
-        Err(error) => return vec![Err(finding(&error))],
+        Err(error) => return Shown { verdicts: vec![Err(finding(&error))], idle: Vec::new() },
     };
-    let mut verdicts = self_test::run(&mut rings, probes.attached()).verdicts;
-    if verdicts.iter().all(Result::is_ok) {
+    let mut shown = self_test::run(&mut rings, probes.attached());
+    if shown.verdicts.iter().all(Result::is_ok) {
         let unproven = self_test::unproven(probes.attached()).join(", ");
-        verdicts.push(Ok(format!("self-test: not tried, because it takes more than a process: {unproven}")));
+        shown.verdicts.push(Ok(format!("self-test: not tried, because it takes more than a process: {unproven}")));
     }
-    verdicts
+    shown
 }
 
 /// Why a kernel does without a hook.
