@@ -3,6 +3,7 @@
 use crate::{
     operation::{Mount, Namespace},
     options::Options,
+    pods::cgroup_path::Owner,
 };
 
 /// A mount as a table has it.
@@ -25,6 +26,8 @@ pub struct Task {
     pub tid: u32,
     /// Its name.
     pub comm: Vec<u8>,
+    /// Whose its cgroup is.
+    pub owner: Owner,
 }
 
 /// The mount table of a namespace.

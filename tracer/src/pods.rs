@@ -3,6 +3,7 @@
 pub mod cgroup_path;
 pub mod kubelet_path;
 pub mod pod_uid;
+pub mod runtimes;
 
 pub use pod_uid::PodUid;
 

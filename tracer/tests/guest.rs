@@ -47,6 +47,7 @@ mod guest {
     pub(crate) mod namespaces;
     pub(crate) mod operations;
     pub(crate) mod order;
+    pub(crate) mod owners;
     pub(crate) mod parts;
     pub(crate) mod paths;
     pub(crate) mod pivots;
@@ -86,8 +87,8 @@ use guest::callers32;
 use guest::{
     actor, burst, changes, check, counting, detached, doors, existing, expiry, failures, flags, floods, gone, ground,
     groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
-    namespaces, operations, order, parts, paths, pivots, policies, program, propagation, races, recordings, refusals,
-    reloads, secrets, strange, superblocks, terminal, trees, trial,
+    namespaces, operations, order, owners, parts, paths, pivots, policies, program, propagation, races, recordings,
+    refusals, reloads, secrets, strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -127,6 +128,7 @@ fn main() -> ExitCode {
         terminal::trials(),
         secrets::trials(),
         list::trials(),
+        owners::trials(),
         flags::trials(),
         existing::trials(),
         mirror::trials(),

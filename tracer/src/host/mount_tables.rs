@@ -16,6 +16,7 @@ use crate::{
     listed::{Listed, MountTable, Task},
     mountinfo::{self, MountinfoError},
     operation::Namespace,
+    pods::cgroup_path::owner_of_task,
 };
 
 /// Root directories of one namespace that are looked through.
@@ -277,7 +278,8 @@ fn named(task: TaskId, dir: &Path) -> Task {
     let mut comm = fs::read(dir.join("comm")).unwrap_or_default();
     // The kernel ends it with a newline, which a name may have too.
     comm.pop();
-    Task { pid: task.pid, tid: task.tid, comm }
+    let cgroups = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
+    Task { pid: task.pid, tid: task.tid, comm, owner: owner_of_task(&cgroups) }
 }
 
 #[cfg(test)]
@@ -285,6 +287,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::pods::cgroup_path::Owner;
 
     fn proc_with(pid: u32, mountinfo: &str) -> tempfile::TempDir {
         let proc = tempfile::tempdir().unwrap();
@@ -294,6 +297,7 @@ mod tests {
             symlink("mnt:[77]", dir.join("ns/mnt")).unwrap();
             fs::write(dir.join("mountinfo"), mountinfo).unwrap();
             fs::write(dir.join("comm"), "a\nb\n").unwrap();
+            fs::write(dir.join("cgroup"), "0::/system.slice/ssh.service\n").unwrap();
         }
         proc
     }
@@ -306,7 +310,7 @@ mod tests {
             assert_eq!((tables.len(), tables[0].namespace.inum, tables[0].mounts.len()), (1, 77, 1), "{which:?}");
         }
         let table = read(proc.path(), Which::Namespace(77)).unwrap().tables.remove(0);
-        assert_eq!(table.task, Some(Task { pid: 5, tid: 5, comm: b"a\nb".to_vec() }));
+        assert_eq!(table.task, Some(Task { pid: 5, tid: 5, comm: b"a\nb".to_vec(), owner: Owner::default() }));
         assert_eq!(table.processes, Some(1));
     }
 

@@ -1,13 +1,16 @@
 //! An operation as one JSON object: the contract of `docs/events.md`; a mount of a table likewise. Unknown is null, 64-bit values are strings.
 
+mod gap;
 mod listed;
 mod mount;
+mod owner;
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
 use self::{
+    gap::GapObject,
     listed::ListedObject,
     mount::{EffectObject, MountObject},
 };
@@ -19,9 +22,7 @@ use crate::{
     clock::Clock,
     device::Dev,
     listed::{Listed, Task},
-    operation::{
-        Actor, CallEnd, Cause, Dropped, Gap, Namespace, NamespaceChange, Operation, Superblock, Syscall, Throttled,
-    },
+    operation::{Actor, CallEnd, Cause, Namespace, NamespaceChange, Operation, Superblock, Syscall, Throttled},
 };
 
 /// The version of the object.
@@ -155,38 +156,6 @@ impl NamespaceObject {
             copied_from_mntns: inum(change.copied_from),
             copied_from_mntns_id: id(change.copied_from),
             mounts: change.mounts,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct GapObject {
-    dropped: Vec<DroppedObject>,
-    missed: u64,
-    namespaces: Option<Vec<GapNamespaceObject>>,
-}
-
-#[derive(Serialize)]
-struct DroppedObject {
-    hook: &'static str,
-    reason: &'static str,
-    records: u64,
-}
-
-#[derive(Serialize)]
-struct GapNamespaceObject {
-    mntns: u32,
-    mntns_id: Text<u64>,
-}
-
-impl GapObject {
-    fn of(gap: &Gap) -> Self {
-        let dropped = |&Dropped { hook, reason, records }: &Dropped| DroppedObject { hook, reason, records };
-        let namespace = |&Namespace { inum, id }: &Namespace| GapNamespaceObject { mntns: inum, mntns_id: Text(id) };
-        Self {
-            dropped: gap.dropped.iter().map(dropped).collect(),
-            missed: gap.missed,
-            namespaces: gap.namespaces.as_ref().map(|all| all.iter().map(namespace).collect()),
         }
     }
 }

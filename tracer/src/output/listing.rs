@@ -17,8 +17,9 @@ use super::{
     tree,
 };
 use crate::{
-    listed::{Listed, MountTable},
+    listed::{Listed, MountTable, Task},
     options::Shown,
+    pods::cgroup_path::Owner,
 };
 
 /// The list of mounts that `list` prints.
@@ -32,12 +33,17 @@ pub struct Row<'a> {
     pub listed: &'a Listed,
     /// Another mount stands on its root, so that nobody reaches it.
     pub covered: bool,
+    /// The thread that its table was read through.
+    pub task: Option<&'a Task>,
 }
 
 /// The name of the column that says which namespace.
 const NS: &str = "NS";
 /// Wider than any number.
 const NUMBER: usize = 20;
+/// The length of a pod's uid, and of what is shown of a container's id.
+const POD: usize = 36;
+const CONTAINER: usize = 12;
 
 impl Listing for Mounts {
     type Row<'a> = Row<'a>;
@@ -54,6 +60,8 @@ type Of = Column<Mounts>;
 static COLUMNS: &[Of] = &[
     Of::new(NS, Asked, NUMBER, ns, "the mount namespace, by inode number"),
     Of::new("NS-ID", Asked, NUMBER, ns_id, "its 64-bit id, never used again"),
+    Of::new("POD", Asked, POD, pod, "the pod of the process that was asked, by its uid"),
+    Of::new("CONTAINER", Asked, CONTAINER, container, "that process's container: the first twelve digits of its id"),
     Of::new("TARGET", From(0), 32, target, "where it is, from the root of whoever was asked"),
     Of::new("SOURCE", From(0), 12, source, "what is mounted, and in brackets which part of it"),
     Of::new("FSTYPE", From(0), 10, fstype, "the file system"),
@@ -74,6 +82,16 @@ fn ns(row: &Row<'_>) -> Cell {
 
 fn ns_id(row: &Row<'_>) -> Cell {
     number(row.listed.mount.namespace.map(|namespace| namespace.id).filter(|id| *id != 0)).into()
+}
+
+fn pod(row: &Row<'_>) -> Cell {
+    let pod = row.task.and_then(|task| task.owner.pod.as_ref());
+    pod.map_or_else(unknown, |pod| pod.uid.to_string()).into()
+}
+
+fn container(row: &Row<'_>) -> Cell {
+    let container = row.task.and_then(|task| task.owner.container.as_ref());
+    container.map_or_else(unknown, |container| container.id.short().to_owned()).into()
 }
 
 fn target(row: &Row<'_>) -> Cell {
@@ -147,7 +165,17 @@ pub fn heading(table: &MountTable) -> String {
         1 => " and another process".to_owned(),
         more => format!(" and {more} other processes"),
     };
-    format!("mount namespace {}{id}: {whose}{others}", table.namespace.inum)
+    let owner = table.task.as_ref().map(|task| owner(&task.owner)).unwrap_or_default();
+    format!("mount namespace {}{id}: {whose}{others}{owner}", table.namespace.inum)
+}
+
+fn owner(owner: &Owner) -> String {
+    let container = owner.container.as_ref().map(|container| {
+        let runtime = container.runtime.map(|runtime| format!("{} ", runtime.name()));
+        format!(", {}container {}", runtime.unwrap_or_default(), container.id.short())
+    });
+    let pod = owner.pod.as_ref().map(|pod| format!(", pod {}", pod.uid));
+    [container, pod].into_iter().flatten().collect()
 }
 
 /// How tables are put together.
@@ -209,7 +237,8 @@ impl<'a> Section<'a> {
     fn rows(&self) -> impl Iterator<Item = (Row<'a>, &str)> {
         self.branches.iter().map(|branch| {
             let listed = &self.table.mounts[branch.index];
-            (Row { listed, covered: self.covered.contains(&listed.mount.id) }, branch.lines.as_str())
+            let covered = self.covered.contains(&listed.mount.id);
+            (Row { listed, covered, task: self.table.task.as_ref() }, branch.lines.as_str())
         })
     }
 }

@@ -6,7 +6,7 @@ use super::{VERSION, mount::MountObject};
 use crate::{
     listed::{Listed, Task},
     options::Options,
-    output::escape::escape,
+    output::{escape::escape, json::owner::OwnerObject},
 };
 
 #[derive(Serialize)]
@@ -17,10 +17,11 @@ pub(super) struct ListedObject<'a> {
     parent_id: u32,
     options: OptionsObject<'a>,
     process: Option<ProcessObject>,
+    owner: Option<OwnerObject<'a>>,
 }
 
 impl<'a> ListedObject<'a> {
-    pub(super) fn of(listed: &'a Listed, task: Option<&Task>) -> Self {
+    pub(super) fn of(listed: &'a Listed, task: Option<&'a Task>) -> Self {
         let mount = MountObject::of(&listed.mount).without_unknown_namespace();
         Self {
             version: VERSION,
@@ -28,6 +29,7 @@ impl<'a> ListedObject<'a> {
             parent_id: listed.mount.parent_id,
             options: OptionsObject::of(&listed.options),
             process: task.map(ProcessObject::of),
+            owner: task.and_then(|task| OwnerObject::of(&task.owner)),
         }
     }
 }
@@ -66,7 +68,7 @@ mod tests {
 
     use super::super::listed_line;
     use super::*;
-    use crate::{mountinfo, operation::Namespace};
+    use crate::{mountinfo, operation::Namespace, pods::cgroup_path::owner_of};
 
     fn object(line: &str, namespace: Namespace, task: Option<&Task>) -> Value {
         let mounts = mountinfo::parse(line.as_bytes(), namespace).unwrap();
@@ -82,7 +84,10 @@ mod tests {
         .unwrap();
         mounts[0].mount.id_unique = Some(5_000_000_001);
         mounts[0].mount.parent_id_unique = Some(5_000_000_000);
-        let task = Task { pid: 812, tid: 815, comm: b"a\n".to_vec() };
+        let uid = "0f7ca4d1-7b0c-4a4e-9d5e-5a1d2f3b4c5d";
+        let id = "3f8a0c5d7e9b1a2c4d6e8f0a1b3c5d7e9f1a2b4c6d8e0f1a3b5c7d9e1f2a4b6c";
+        let owner = owner_of(&format!("/kubepods/burstable/pod{uid}/crio-{id}"));
+        let task = Task { pid: 812, tid: 815, comm: b"a\n".to_vec(), owner };
         let found: Value = serde_json::from_str(&listed_line(&mounts[0], Some(&task)).unwrap()).unwrap();
         let expected = json!({
             "version": 1, "mntns": 4_026_532_201_u32, "mntns_id": "6", "mount_id": 36, "mount_id_unique": "5000000001",
@@ -92,6 +97,8 @@ mod tests {
             "propagation": {"shared": 3, "master": 4, "unbindable": false, "kubernetes": "Bidirectional"},
             "parent_id": 35, "options": {"vfs": ["ro", "idmapped"], "fs": ["rw", "vers=3.0"], "hidden": 1},
             "process": {"pid": 812, "tid": 815, "comm": "a\\x0a"},
+            "owner": {"pod_uid": uid, "namespace": null, "pod": null, "container": null, "container_id": id,
+                      "role": "container", "runtime": "cri-o", "qos_class": "Burstable"},
         });
         assert_eq!(found, expected);
     }
@@ -99,7 +106,7 @@ mod tests {
     #[test]
     fn unknown_is_null() {
         let found = object("36 35 0:40 / / rw - tmpfs none rw\n", Namespace { inum: 7, id: 0 }, None);
-        for key in ["mntns_id", "mount_id_unique", "parent_id_unique", "process"] {
+        for key in ["mntns_id", "mount_id_unique", "parent_id_unique", "process", "owner"] {
             assert_eq!(found[key], Value::Null, "{key}");
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     mountinfo,
     operation::Namespace,
     output::{columns, cut},
+    pods::cgroup_path::owner_of,
 };
 
 const TABLE: &str = "\
@@ -27,7 +28,7 @@ fn table(inum: u32, task: Option<Task>, processes: usize) -> MountTable {
 }
 
 fn one() -> MountTable {
-    table(4_026_531_841, Some(Task { pid: 1, tid: 1, comm: b"systemd".to_vec() }), 46)
+    table(4_026_531_841, Some(Task { pid: 1, tid: 1, comm: b"systemd".to_vec(), owner: Owner::default() }), 46)
 }
 
 fn look(tree: bool) -> Look<Mounts> {
@@ -75,14 +76,17 @@ fn no_secret_is_in_any_column() {
 
 #[test]
 fn several_namespaces_have_headings_or_a_column() {
-    let thread = Task { pid: 812, tid: 815, comm: b"worker".to_vec() };
+    let (uid, id) = ("0b7cf5a4-5a3b-4f1e-9d52-6c1d9a51f7aa", "c0ffee11".repeat(8));
+    let owner = owner_of(&format!("/kubepods/pod{uid}/crio-{id}"));
+    let thread = Task { pid: 812, tid: 815, comm: b"worker".to_vec(), owner };
     let tables = [one(), table(4_026_532_202, Some(thread), 2), table(4_026_532_300, None, 0)];
     let frame = Frame { several: true, head: true, width: Some(80) };
     let trees = lines(&tables, &look(true), Frame { head: false, ..frame });
     let headings: Vec<&str> = trees.iter().map(String::as_str).filter(|line| line.starts_with("mount")).collect();
     let expected = [
         "mount namespace 4026531841 (id 1): pid 1 systemd and 45 other processes",
-        "mount namespace 4026532202 (id 2): thread 815 worker of pid 812 and another process",
+        "mount namespace 4026532202 (id 2): thread 815 worker of pid 812 and another process, cri-o container c0ffee11c0ff, \
+         pod 0b7cf5a4-5a3b-4f1e-9d52-6c1d9a51f7aa",
         "mount namespace 4026532300: no process is in it",
     ];
     assert_eq!(headings, expected);
@@ -90,6 +94,16 @@ fn several_namespaces_have_headings_or_a_column() {
     assert!(flat[0].starts_with("NS         TARGET"), "{}", flat[0]);
     assert!(flat[1].starts_with("4026531841 /  "), "{}", flat[1]);
     assert_eq!(flat.len(), 1 + 3 * 7);
+    let whose = Look {
+        choice: Choice::Only(["POD", "CONTAINER"].iter().filter_map(|name| columns::find(name)).collect()),
+        ..look(false)
+    };
+    let owners = lines(&tables, &whose, Frame { head: true, several: false, width: None });
+    assert_eq!(
+        (owners[0].trim_end(), owners[1].trim_end()),
+        ("POD                                  CONTAINER", "-                                    -")
+    );
+    assert_eq!(owners[8].trim_end(), format!("{uid} c0ffee11c0ff"));
     let left = lines(&tables[..1], &look(false), frame);
     assert!(left[0].starts_with("NS "), "all were asked for: {}", left[0]);
 }
