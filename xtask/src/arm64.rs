@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use std::slice;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::guest::{self, Arch, End, GuestFile, Spec};
+use crate::guest::{self, Arch, GuestFile, Spec};
 use crate::test::Attach;
 use crate::{build, setup};
 
 /// Several times what it takes.
 const TIMEOUT: Duration = Duration::from_mins(30);
-const CONSOLE_TAIL: usize = 60;
 /// What is attached, that `check` says what is missing, and each way to mount, bind, move and unmount, also of trees, to where they
 /// propagate, and in vain.
 const SUBJECTS: &str = "links,check,operations,moves,trees,propagation,failures";
@@ -50,15 +49,7 @@ fn checked_and_tested(kernel: &str, attach: Attach, files: &[GuestFile]) -> Resu
     spec.timeout = TIMEOUT;
     spec.files = files.to_vec();
     spec.live = true;
-    let outcome = guest::run(&spec)?;
-    match outcome.end {
-        End::Exited(0) => Ok(()),
-        End::Exited(status) => bail!("the guest ended with {status}; what it said is above"),
-        End::TimedOut => {
-            bail!("the guest was killed after {TIMEOUT:?}; its console:\n{}", outcome.console_tail(CONSOLE_TAIL))
-        }
-        End::Died => bail!("the guest died; its console:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-    }
+    guest::run(&spec)?.success(&spec).map(drop)
 }
 
 /// Both have to pass, and the second one runs only if the first one did.

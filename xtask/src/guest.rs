@@ -19,7 +19,10 @@ pub(crate) use ext4::ext4_tools;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+
+/// Lines of the console that are shown when a guest came to no end of its own.
+pub(crate) const CONSOLE_TAIL: usize = 60;
 
 /// A guest to run: one kernel, one command.
 pub(crate) struct Spec {
@@ -100,6 +103,24 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// The command's exit status, 128 + N if signal N killed it; what the console said last, where it did not come to its end.
+    pub(crate) fn status(&self, spec: &Spec) -> Result<u8> {
+        let tail = || self.console_tail(CONSOLE_TAIL);
+        match self.end {
+            End::Exited(status) => Ok(status),
+            End::TimedOut => bail!("the guest was killed after {:?}; its console:\n{}", spec.timeout, tail()),
+            End::Died => bail!("the guest died; its console:\n{}", tail()),
+        }
+    }
+
+    /// What it wrote to its stdout, if it succeeded.
+    pub(crate) fn success(self, spec: &Spec) -> Result<Vec<u8>> {
+        match self.status(spec)? {
+            0 => Ok(self.stdout),
+            status => bail!("the command in the guest ended with status {status}; what it said is above"),
+        }
+    }
+
     /// The last lines of the console.
     pub(crate) fn console_tail(&self, lines: usize) -> String {
         let all: Vec<&str> = self.console.lines().collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::guest::{self, End, GuestFile, Spec};
+use crate::guest::{self, GuestFile, Spec};
 use crate::test::Attach;
 use crate::{build, setup};
 
@@ -16,7 +16,6 @@ use crate::{build, setup};
 const ELSE: Duration = Duration::from_mins(20);
 /// What an operation may take, with its part of the comparisons: ten times what is seen.
 const OPERATION: Duration = Duration::from_millis(100);
-const CONSOLE_TAIL: usize = 60;
 /// Where the guest finds a sequence to run again.
 const REPLAY: &str = "/guest/sequence";
 /// The beginning of the closing line.
@@ -75,14 +74,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if let Some(closing) = closing {
         println!("{closing}");
     }
-    match (outcome.end, closing) {
-        (End::Exited(0), Some(_)) => Ok(ExitCode::SUCCESS),
-        (End::Exited(0), None) => bail!("the trials passed, but said nothing of what they had compared"),
-        (End::Exited(_), _) => Ok(ExitCode::FAILURE),
-        (End::TimedOut, _) => {
-            bail!("the guest was killed after {:?}; its console:\n{}", spec.timeout, outcome.console_tail(CONSOLE_TAIL))
-        }
-        (End::Died, _) => bail!("the guest died; its console:\n{}", outcome.console_tail(CONSOLE_TAIL)),
+    match (outcome.status(&spec)?, closing) {
+        (0, Some(_)) => Ok(ExitCode::SUCCESS),
+        (0, None) => bail!("the trials passed, but said nothing of what they had compared"),
+        _ => Ok(ExitCode::FAILURE),
     }
 }
 

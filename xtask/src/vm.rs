@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::guest::{self, Arch, End, GuestFile, Outcome, Spec};
+use crate::guest::{self, Arch, CONSOLE_TAIL, End, GuestFile, Outcome, Spec};
 use crate::{build, setup};
 
 const TIMED_OUT: u8 = 124;
 const DIED: u8 = 125;
-/// Lines of the console to show when a guest did not end by itself.
-const CONSOLE_TAIL: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -8,17 +8,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::ground::{self, tmpfs};
 use super::idle;
 use super::record::Watcher;
 use super::watch::Watching;
-use crate::guest::{self, Arch, End, GuestFile, Spec};
+use crate::guest::{self, Arch, GuestFile, Spec};
 use crate::{build, setup};
 
 const TIMEOUT: Duration = Duration::from_mins(8);
-const CONSOLE_TAIL: usize = 40;
 const BASE: &str = "/tmp/seeding";
 /// Mounts of one tree, which is then bound as often as it takes.
 const TREE: usize = 1_000;
@@ -59,13 +58,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     spec.timeout = TIMEOUT;
     spec.live = true;
     spec.files = build::guest_binaries(Arch::Amd64)?.into_iter().map(GuestFile::in_bin).collect();
-    let outcome = guest::run(&spec)?;
-    match outcome.end {
-        End::Exited(0) => Ok(ExitCode::SUCCESS),
-        End::Exited(status) => bail!("the bench in the guest failed with status {status}; what it said is above"),
-        End::TimedOut => bail!("the guest was killed after {TIMEOUT:?}:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-        End::Died => bail!("the guest died:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-    }
+    guest::run(&spec)?.success(&spec)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a line for each size, the closing ones.

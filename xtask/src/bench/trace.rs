@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::record::Run;
 use super::{mountsnoop, plot, report};
-use crate::guest::{self, Arch, End, GuestFile, Spec};
+use crate::guest::{self, Arch, GuestFile, Spec};
 use crate::host::Progress;
 use crate::{build, setup};
 
 /// Twice what it takes under emulation on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(12);
-const CONSOLE_TAIL: usize = 40;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -72,13 +71,7 @@ fn measure(kernel: &str, command: Vec<String>, files: Vec<GuestFile>) -> Result<
     spec.command = command;
     spec.timeout = TIMEOUT;
     spec.files = files;
-    let outcome = guest::run(&spec)?;
-    match outcome.end {
-        End::Exited(0) => Ok(outcome.stdout),
-        End::Exited(status) => bail!("the bench in the guest failed with status {status}; what it said is above"),
-        End::TimedOut => bail!("the guest was killed after {TIMEOUT:?}:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-        End::Died => bail!("the guest died:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-    }
+    guest::run(&spec)?.success(&spec)
 }
 
 /// The table, the picture, the measurements behind both, and the closing line.

@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::guest::{self, End, GuestFile, Spec, ext4_tools};
+use crate::guest::{self, GuestFile, Spec, ext4_tools};
 use crate::{build, setup};
 
 const DISK_MIB: u32 = 512;
 /// Ten times what it takes under emulation.
 const TIMEOUT: Duration = Duration::from_mins(5);
-const CONSOLE_TAIL: usize = 40;
 
 /// Boots, runs, passes the output and the exit status through.
 pub(super) fn run(kernel: &str, seed: u64) -> Result<ExitCode> {
@@ -25,10 +24,5 @@ pub(super) fn run(kernel: &str, seed: u64) -> Result<ExitCode> {
     spec.files = ext4_tools()?;
     spec.files.extend(build::guest_binaries(spec.arch)?.into_iter().map(GuestFile::in_bin));
     spec.live = true;
-    let outcome = guest::run(&spec)?;
-    match outcome.end {
-        End::Exited(status) => Ok(ExitCode::from(status)),
-        End::TimedOut => bail!("the guest was killed after {TIMEOUT:?}:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-        End::Died => bail!("the guest died:\n{}", outcome.console_tail(CONSOLE_TAIL)),
-    }
+    Ok(ExitCode::from(guest::run(&spec)?.status(&spec)?))
 }

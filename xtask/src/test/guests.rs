@@ -4,19 +4,18 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::count::Count;
 use super::plan::{self, Guest};
 use super::{Job, Report};
-use crate::guest::{self, Arch, End, GuestFile, Spec, btrfs_image, ext4_tools};
+use crate::guest::{self, Arch, GuestFile, Spec, btrfs_image, ext4_tools};
 use crate::{build, host, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
 const TIMEOUT: Duration = Duration::from_mins(30);
 /// The disk that the tests format, and a spare one that a test pulls out.
 const DISKS_MIB: [u32; 2] = [512, 64];
-const CONSOLE_TAIL: usize = 60;
 /// This program, also if its file has been built anew since.
 const MYSELF: &str = "/proc/self/exe";
 /// Where the harness lies in the guest.
@@ -74,12 +73,7 @@ fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Coun
     spec.label = Some(guest.label());
     let outcome = guest::run(&spec)?;
     let count = Count::of(&String::from_utf8_lossy(&outcome.stdout));
-    let tail = || outcome.console_tail(CONSOLE_TAIL);
-    match outcome.end {
-        End::Exited(status) => count.checked(status == 0, "the guest tests"),
-        End::TimedOut => bail!("the guest was killed after {} s; its console:\n{}", TIMEOUT.as_secs(), tail()),
-        End::Died => bail!("the guest died; its console:\n{}", tail()),
-    }
+    count.checked(outcome.status(&spec)? == 0, "the guest tests")
 }
 
 /// The same on the other architecture, which takes as long as several guests of our own. It boots its guests one after the other.
