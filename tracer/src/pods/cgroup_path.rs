@@ -65,22 +65,12 @@ pub struct Owner {
 /// Whose cgroup the path names, relative to the hierarchy's root and with a leading `/`, as the kernel prints it. Nobody's where neither is
 /// known: a slice above pods, a service, a look-alike.
 pub fn owner_of(path: &str) -> Owner {
-    let Some(components) = components(path) else { return Owner::default() };
-    for (at, name) in components.iter().enumerate() {
-        let parents = &components[..at];
-        if let Some(pod) = pod(name, parents) {
-            let container = components.get(at + 1).and_then(|name| runtimes::in_pod(name));
-            return Owner { pod: Some(pod), container };
-        }
-        if let Some((slice, container)) = runtimes::mismatched(name) {
-            return Owner { pod: of_slice(slice).map(|(pod, _)| pod), container: Some(container) };
-        }
-        let alone = runtimes::named(name).or_else(|| runtimes::in_docker(parents.last().copied(), name));
-        if alone.is_some() {
-            return Owner { pod: None, container: alone };
-        }
+    let components = components(path).unwrap_or_default();
+    let Some((at, mut owner)) = outermost(&components) else { return Owner::default() };
+    if owner.container.is_none() {
+        owner.container = components.get(at + 1).and_then(|name| runtimes::in_pod(name));
     }
-    Owner::default()
+    owner
 }
 
 /// Whose a task is, from its `/proc/PID/cgroup`: the cgroup v2 line (`0::`) comes last, and on a node with v1 hierarchies beside it others
@@ -94,23 +84,30 @@ pub fn owner_of_task(cgroups: &str) -> Owner {
 /// prints it. `None` for everything else: a container, a slice above pods, a look-alike.
 pub fn pod_of(path: &str) -> Option<PodUid> {
     let components = components(path)?;
-    let (name, parents) = components.split_last()?;
-    if (1..=parents.len()).any(|end| own(&parents[..end]).is_some()) {
-        return None;
+    let (at, owner) = outermost(&components)?;
+    owner.pod.filter(|_| owner.container.is_none() && at + 1 == components.len()).map(|pod| pod.uid)
+}
+
+/// The first name from the top that is a pod's, or a container's that is in no pod: which one, and whose.
+fn outermost(components: &[&str]) -> Option<(usize, Owner)> {
+    components.iter().enumerate().find_map(|(at, name)| Some((at, owned(name, &components[..at])?)))
+}
+
+fn owned(name: &str, parents: &[&str]) -> Option<Owner> {
+    if let Some(pod) = pod(name, parents) {
+        return Some(Owner { pod: Some(pod), container: None });
     }
-    Some(pod(name, parents)?.uid)
+    if let Some((slice, container)) = runtimes::mismatched(name) {
+        return Some(Owner { pod: of_slice(slice).map(|(pod, _)| pod), container: Some(container) });
+    }
+    let alone = runtimes::named(name).or_else(|| runtimes::in_docker(parents.last().copied(), name))?;
+    Some(Owner { pod: None, container: Some(alone) })
 }
 
 /// The names from the top down; `None` for a path that the kernel would not print.
 fn components(path: &str) -> Option<Vec<&str>> {
     let components: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
     (!components.iter().any(|name| matches!(*name, "" | "." | ".."))).then_some(components)
-}
-
-/// The pod of these components, whatever lies above.
-fn own(components: &[&str]) -> Option<PodName> {
-    let (name, parents) = components.split_last()?;
-    pod(name, parents)
 }
 
 fn pod(name: &str, parents: &[&str]) -> Option<PodName> {
