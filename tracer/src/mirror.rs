@@ -39,6 +39,8 @@ use crate::operation::{CallId, Clones, Doubt, Mount, Namespace, Role, Section, S
 const DETACHED: Namespace = Namespace { inum: 0, id: 0 };
 /// `MNT_NS_ANON_INO` of `uapi/linux/nsfs.h`: the inode number of a detached tree's namespace from 6.18 on.
 const DETACHED_INUM: u32 = 0xefff_fff7;
+/// After this time no section comes any more that began before: facts are put in by their time.
+const SECTION_KEPT_NS: u64 = 10_000_000_000;
 
 /// The tables.
 #[derive(Debug, Default)]

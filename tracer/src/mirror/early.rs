@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::Entry;
+use super::{Entry, SECTION_KEPT_NS};
 use crate::operation::Mount;
 
 /// Mounts that are kept at most.
 const MOST: usize = 4096;
-/// After this time no section comes any more that had begun.
-const KEPT_NS: u64 = 10_000_000_000;
 
 /// They, by identity, as they were told.
 #[derive(Debug, Default)]
@@ -19,7 +17,7 @@ impl Early {
     /// A mount was told.
     pub(super) fn note(&mut self, mount: &Mount) {
         if self.0.len() >= MOST {
-            self.0.retain(|_, entry| mount.told_ns.saturating_sub(entry.at_ns) < KEPT_NS);
+            self.0.retain(|_, entry| mount.told_ns.saturating_sub(entry.at_ns) < SECTION_KEPT_NS);
         }
         if self.0.len() < MOST {
             self.0.insert(mount.objects.mount, Entry::of(mount, mount.told_ns));

@@ -4,12 +4,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use super::SECTION_KEPT_NS;
 use crate::operation::CallId;
 
 /// How long before the fact that says so a mount may have been moved.
 const LEAD_NS: u64 = 10_000_000;
-/// After this time no section comes any more that began before: facts are put in by their time.
-const KEPT_NS: u64 = 10_000_000_000;
 /// Sections that moved mounts of one table that are kept.
 const MOST_MOVES: usize = 64;
 
@@ -69,7 +68,7 @@ impl Telling {
         let told = if let Some(known) = self.calls.iter().position(|told| told.call == call) {
             &mut self.calls[known]
         } else {
-            self.calls.retain(|told| at_ns.saturating_sub(told.to_ns) < KEPT_NS);
+            self.calls.retain(|told| at_ns.saturating_sub(told.to_ns) < SECTION_KEPT_NS);
             self.calls.push_mut(Told { call, root: mount, to_ns: at_ns, mounts: 0, is_said: false })
         };
         told.mounts += 1;
