@@ -45,6 +45,8 @@ pub mod kind {
     pub const CGROUP_MKDIR: u16 = 50;
     /// A cgroup was removed ([`super::Cgroup`]).
     pub const CGROUP_RMDIR: u16 = 51;
+    /// A process was put into a cgroup ([`super::CgroupEntered`]).
+    pub const CGROUP_ENTERED: u16 = 52;
     /// A mount namespace was made ([`super::NamespaceFact`]).
     pub const NAMESPACE_MADE: u16 = 60;
     /// A mount namespace ends ([`super::NamespaceFact`]).
@@ -534,4 +536,20 @@ pub struct Cgroup {
     pub path_bytes: u32,
     /// Who did it: the user id in the initial user namespace.
     pub uid: u32,
+}
+
+/// [`kind::CGROUP_ENTERED`]: a process that is in another mount namespace than its parent was put into a cgroup of the v2 hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct CgroupEntered {
+    /// What every record begins with; `thread` is who put it there.
+    pub header: Header,
+    /// The cgroup's id.
+    pub cgroup_id: u64,
+    /// The process's mount namespace, by its 64-bit id.
+    pub ns_id: u64,
+    /// The same by its inode number.
+    pub ns_inum: u32,
+    /// 0.
+    pub reserved: u32,
 }

@@ -93,8 +93,10 @@ pub const SEED: u32 = 19;
 pub const RELEASED: u32 = 20;
 /// Exit of `user_path_at`: what the kernel found at the path of a call that sets attributes.
 pub const SETATTR_TARGET: u32 = 21;
+/// The tracepoint `cgroup_attach_task`.
+pub const CGROUP_ENTERED: u32 = 22;
 /// Entry of the first door; those of the others follow.
-pub const CALL_ENTER: u32 = 22;
+pub const CALL_ENTER: u32 = 23;
 /// Exit of the first door; those of the others follow.
 pub const CALL_EXIT: u32 = CALL_ENTER + DOOR_COUNT;
 

@@ -87,6 +87,7 @@ pub const OFFSETS: &[Offset] = &[
     required("PATH_MNT", "path", &["mnt"]),
     required("PATH_DENTRY", "path", &["dentry"]),
     required("TASK_NSPROXY", "task_struct", &["nsproxy"]),
+    required("TASK_PARENT", "task_struct", &["real_parent"]),
     required("TASK_FILES", "task_struct", &["files"]),
     required("TASK_FS", "task_struct", &["fs"]),
     required("TASK_MM", "task_struct", &["mm"]),

@@ -4,8 +4,9 @@
 use std::mem::{offset_of, size_of};
 
 use tracer_common::fact::{
-    self, Actor, Bare, BareMount, CallEnd, Cgroup, ClonedMount, Clones, CopyFact, FSTYPE_BYTES, GoneMount, GroupEnd,
-    Header, Mount, MountFact, NamespaceFact, Released, SectionEnd, Walk, how, kind, syscall, target, walk,
+    self, Actor, Bare, BareMount, CallEnd, Cgroup, CgroupEntered, ClonedMount, Clones, CopyFact, FSTYPE_BYTES,
+    GoneMount, GroupEnd, Header, Mount, MountFact, NamespaceFact, Released, SectionEnd, Walk, how, kind, syscall,
+    target, walk,
 };
 use tracer_common::map;
 use zerocopy::IntoBytes;
@@ -242,6 +243,13 @@ fn a_cgroups_birth() {
 }
 
 #[test]
+fn a_process_in_a_cgroup() {
+    let entered = CgroupEntered { header: header(52), cgroup_id: 0x0102, ns_id: 3, ns_inum: 4, reserved: 0 };
+    let numbers = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(entered.as_bytes(), [header_bytes(52), numbers].concat());
+}
+
+#[test]
 fn numbers_of_the_wire_stay_what_they_are() {
     assert_eq!(
         [
@@ -259,9 +267,10 @@ fn numbers_of_the_wire_stay_what_they_are() {
             kind::TARGET,
             kind::CGROUP_MKDIR,
             kind::CGROUP_RMDIR,
+            kind::CGROUP_ENTERED,
             kind::NAMESPACE_MADE,
             kind::NAMESPACE_END,
         ],
-        [13, 14, 15, 16, 17, 20, 21, 22, 23, 30, 40, 41, 50, 51, 60, 61]
+        [13, 14, 15, 16, 17, 20, 21, 22, 23, 30, 40, 41, 50, 51, 52, 60, 61]
     );
 }

@@ -184,7 +184,13 @@ pub(crate) fn is_anonymous(namespace: u64) -> bool {
 /// The running thread's mount namespace: `struct mnt_namespace *`.
 #[inline(always)]
 pub(crate) fn own_namespace() -> u64 {
-    pointer(pointer(current(), &TASK_NSPROXY), &NSPROXY_MNT_NS)
+    namespace_of(current())
+}
+
+/// A task's mount namespace: `struct mnt_namespace *`; 0 for a task that is ending.
+#[inline(always)]
+pub(crate) fn namespace_of(task: u64) -> u64 {
+    pointer(pointer(task, &TASK_NSPROXY), &NSPROXY_MNT_NS)
 }
 
 /// The running thread's cgroup, by its id in the v2 hierarchy.

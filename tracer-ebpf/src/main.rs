@@ -298,6 +298,12 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint]
+fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
+    cgroups::entered(&context);
+    0
+}
+
 /// The licence that the kernel reads: GPL-compatible, so that the tracing helpers may be used.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -7,6 +7,7 @@ mod error;
 mod hands;
 mod lock;
 mod metrics_door;
+mod owners;
 mod policy_watch;
 mod pump;
 mod reader;
@@ -27,7 +28,7 @@ pub use self::{
     record::RecordFile,
     replay::replay,
 };
-use self::{hands::Hands, pump::Beside};
+use self::{hands::Hands, owners::OwnersHand, pump::Beside};
 use crate::{
     cli::{EXIT_LOSS, trace::Settings},
     clock::Clock,
@@ -65,13 +66,14 @@ pub fn trace(
 ) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
-    let beside = Beside { duration: settings.duration, record, tables: existing, ..Beside::default() };
+    let owners = Some(OwnersHand::new(Path::new(CGROUP_ROOT)));
+    let beside = Beside { duration: settings.duration, record, tables: existing, owners, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
     let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
         Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-        Effect::Limit(_) | Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
+        Effect::Limit(_) | Effect::Read(_) | Effect::Ask(_) => Ok((Flow::On, None)),
     })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
@@ -106,7 +108,7 @@ pub fn limit(
             }
             Ok((Flow::On, None))
         }
-        Effect::Read(_) | Effect::Locate(_) => Ok((Flow::On, None)),
+        Effect::Read(_) | Effect::Ask(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -4,8 +4,8 @@ mod batch;
 
 use thiserror::Error;
 use tracer_common::fact::{
-    self, Cgroup, CopyFact, GroupEnd, Header, MountFact, NamespaceFact, Released, SectionEnd, Walk, how, kind, syscall,
-    target, walk,
+    self, Cgroup, CgroupEntered, CopyFact, GroupEnd, Header, MountFact, NamespaceFact, Released, SectionEnd, Walk, how,
+    kind, syscall, target, walk,
 };
 use zerocopy::FromBytes;
 
@@ -107,6 +107,13 @@ pub enum Fact {
         /// Who did it, in the initial user namespace.
         uid: u32,
     },
+    /// A process that is in another mount namespace than its parent was put into a cgroup of the v2 hierarchy.
+    CgroupEntered {
+        /// The cgroup's id.
+        cgroup_id: u64,
+        /// The process's mount namespace.
+        namespace: Namespace,
+    },
 }
 
 /// Reads one record.
@@ -159,6 +166,11 @@ pub fn decode(record: &[u8]) -> Result<Fact, DecodeError> {
             let (cgroup, tail) = fixed::<Cgroup>(record)?;
             let path = until_nul(Tail(tail).take(cgroup.path_bytes as usize)?).to_vec();
             Ok(Fact::Cgroup { made: header.kind == kind::CGROUP_MKDIR, path, id: cgroup.cgroup_id, uid: cgroup.uid })
+        }
+        kind::CGROUP_ENTERED => {
+            let (entered, _) = fixed::<CgroupEntered>(record)?;
+            let namespace = Namespace { inum: entered.ns_inum, id: entered.ns_id };
+            Ok(Fact::CgroupEntered { cgroup_id: entered.cgroup_id, namespace })
         }
         other => Err(DecodeError::Kind(other)),
     }

@@ -3,8 +3,10 @@
 //! It owns what is known between two inputs; time, records and the node's answers come in, and whatever is to be read,
 //! written or shown goes out as an effect.
 
-use std::collections::VecDeque;
+mod asking;
 
+pub use self::asking::Ask;
+use self::asking::Asking;
 use crate::{
     assemble::{Assemble, Assembled},
     control::{Answer, Question},
@@ -17,9 +19,8 @@ use crate::{
         policy::Policy,
     },
     mirror::{Mirror, ReadCounts, Sizes},
-    operation::{
-        CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled, Whereabouts,
-    },
+    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled},
+    pods::owners::Inhabitant,
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -54,8 +55,10 @@ pub enum Input<'a> {
     TableGone(u32),
     /// The table of the namespace with this inode number could not be read this time.
     TableFailed(u32),
-    /// Where mounts are now: the answers to [`Effect::Locate`], in its order.
-    Located(Vec<Option<Vec<u8>>>),
+    /// The answers to [`Effect::Ask`], in its order; `None` where there is none.
+    Answered(Vec<Option<Vec<u8>>>),
+    /// Who is in the mount namespaces that are there.
+    Inhabited(Vec<Inhabitant>),
     /// The mirror is to be compared with all tables.
     Audit,
     /// The policy's file has changed.
@@ -77,8 +80,8 @@ pub enum Effect {
         /// The operation.
         operation: Box<Operation>,
     },
-    /// Say where these mounts are now, before any other effect is carried out: an operation is shown with the answers.
-    Locate(Vec<Whereabouts>),
+    /// Answer this before any other effect is carried out: an operation is shown with the answers.
+    Ask(Vec<Ask>),
     /// Do what the limiter wants.
     Limit(Order),
     /// Read the mount table of the namespace with this inode number.
@@ -113,8 +116,7 @@ pub struct Engine {
     limiter: Option<Limiter>,
     counts: Counts,
     tally: Tally,
-    /// Operations that wait for [`Input::Located`], in their order.
-    located: VecDeque<(u64, Box<Operation>)>,
+    asking: Asking,
     /// Operations that were emitted, losses among them.
     emitted: u64,
 }
@@ -181,13 +183,15 @@ impl Engine {
             Input::Record(record) => {
                 self.counts.records += 1;
                 match decode(record) {
-                    Ok(Fact::Cgroup { made: true, path, id, uid }) => {
-                        self.limit(|limiter| limiter.cgroup_made(&path, id, uid, now_ns))
+                    Ok(Fact::Cgroup { made, path, id, uid }) => self.cgroup(made, &path, id, uid, now_ns),
+                    Ok(Fact::CgroupEntered { cgroup_id, namespace }) => {
+                        self.tell_owners(|asking| asking.entered(namespace, cgroup_id))
                     }
-                    Ok(Fact::Cgroup { made: false, id, .. }) => self.limit(|limiter| limiter.cgroup_removed(id)),
                     Ok(fact) => {
+                        let mut effects = self.made(&fact);
                         let assembled = self.fact(fact);
-                        self.emit(assembled, now_ns)
+                        effects.extend(self.emit(assembled, now_ns));
+                        effects
                     }
                     Err(error) => self.undecodable(error, now_ns),
                 }
@@ -197,6 +201,7 @@ impl Engine {
             Input::Written(ticket, written) => self.limit(|limiter| limiter.written(ticket, written, now_ns)),
             Input::Loss(gap) => {
                 self.existing.lost();
+                self.asking.owners.lost();
                 self.reflect(|mirror| mirror.lost(gap.namespaces.as_deref(), now_ns));
                 self.gap(gap, now_ns)
             }
@@ -219,7 +224,11 @@ impl Engine {
                 let found = self.existing.read(inum).into_iter();
                 self.emit(found.map(|one| Assembled::Operation(Box::new(one))).collect(), now_ns)
             }
-            Input::Located(paths) => self.located(paths),
+            Input::Answered(paths) => self.asking.answered(paths),
+            Input::Inhabited(found) => {
+                self.asking.owners.inhabited(found);
+                Vec::new()
+            }
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();
@@ -309,7 +318,7 @@ impl Engine {
                 let operation = Operation { actor: Some(actor), cause, namespace: Some(change), ..bare };
                 return vec![Assembled::Operation(Box::new(operation))];
             }
-            Fact::Cgroup { .. } => Vec::new(),
+            Fact::Cgroup { .. } | Fact::CgroupEntered { .. } => Vec::new(),
         };
         sections
             .into_iter()
@@ -331,13 +340,6 @@ impl Engine {
         }
     }
 
-    fn located(&mut self, paths: Vec<Option<Vec<u8>>>) -> Vec<Effect> {
-        let Some((seq, mut operation)) = self.located.pop_front() else { return Vec::new() };
-        let found = operation.cut().into_iter().zip(paths).filter_map(|(of, path)| Some((of.mount, path?)));
-        operation.later = found.collect();
-        vec![Effect::Emit { seq, operation }]
-    }
-
     fn emit(&mut self, assembled: Vec<Assembled>, now_ns: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
         for assembled in assembled {
@@ -350,14 +352,12 @@ impl Engine {
                     self.tally.count(&operation);
                     self.emitted += 1;
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
-                    let cut = operation.cut();
+                    let seq = self.emitted;
                     // The limiter's operations are shown to nobody.
-                    if cut.is_empty() || self.limiter.is_some() {
-                        effects.push(Effect::Emit { seq: self.emitted, operation });
-                    } else {
-                        self.located.push_back((self.emitted, operation));
-                        effects.push(Effect::Locate(cut));
-                    }
+                    effects.extend(match self.limiter {
+                        Some(_) => vec![Effect::Emit { seq, operation }],
+                        None => self.asking.show(seq, operation),
+                    });
                 }
                 Assembled::Nothing => {}
                 Assembled::Unresolved => self.counts.unresolved += 1,

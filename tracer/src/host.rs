@@ -1,9 +1,11 @@
 //! Read-only views of the node, each with its roots injected. Nothing here writes.
 
 pub mod block;
+pub mod cgroup_handles;
 pub mod cgroups;
 pub mod disk;
 pub mod facts;
+pub mod inhabitants;
 pub mod inotify;
 pub mod mount_tables;
 pub mod namespaces;

@@ -10,11 +10,14 @@ pub use self::about::Whereabouts;
 pub use self::section::{
     Asked, Bare, BareMount, BareMounts, ClonedMount, Clones, GoneMount, MountKey, Role, Section, SectionFact,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Dev;
+use crate::{
+    device::Dev,
+    pods::{cgroup_path::Owner, owners::Home},
+};
 
 /// A mount namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -555,6 +558,17 @@ pub struct Operation {
     pub throttled: Option<Throttled>,
     /// Where the kernel said just afterwards that mounts are whose path was cut, by `mnt_id_unique`.
     pub later: BTreeMap<u64, Vec<u8>>,
+    /// Whose it is.
+    pub whose: Whose,
+}
+
+/// Whose the parts of an operation are, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Whose the cgroup of the actor is.
+    pub actor: Option<Arc<Owner>>,
+    /// Whose the mount namespaces of its mounts are, and the one that was made or ended, by inode number.
+    pub namespaces: BTreeMap<u32, Home>,
 }
 
 impl Operation {
@@ -573,6 +587,7 @@ impl Operation {
             gap: None,
             throttled: None,
             later: BTreeMap::new(),
+            whose: Whose::default(),
         }
     }
 }

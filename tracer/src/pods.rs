@@ -2,6 +2,7 @@
 
 pub mod cgroup_path;
 pub mod kubelet_path;
+pub mod owners;
 pub mod pod_uid;
 pub mod runtimes;
 

@@ -19,19 +19,18 @@ use self::{
     waits::{Signals, changed_or_never, next_or_never, sleep_or_never, yield_or_never},
 };
 use super::{
-    AgentError,
-    asks::Ask,
-    boot_ns,
+    AgentError, asks, boot_ns,
+    owners::OwnersHand,
     policy_watch::PolicyWatch,
     reader::{self, Read, Reader},
     record::Record,
     stats::Stats,
 };
 use crate::{
-    engine::{Counts, Effect, Engine, Input},
+    engine::{Ask, Counts, Effect, Engine, Input},
     host::statmount,
     limit::policy::Policy,
-    operation::{Gap, Whereabouts},
+    operation::Gap,
     output::{recording::Totals, say::note, show::Flow},
     probe::{losses::Losses, running::Probes},
     stream::{BATCH, Rings, Stream},
@@ -91,6 +90,7 @@ pub(super) fn run(
             asked: Asked::new(beside.asked),
             told: Told::new(before.clone()),
             tables: Vec::new(),
+            owners: beside.owners,
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -125,7 +125,9 @@ pub(super) struct Beside {
     /// Whether what is mounted already is read, and what the mirror asks for.
     pub(super) tables: bool,
     /// What comes in by the doors.
-    pub(super) asked: Option<Receiver<Ask>>,
+    pub(super) asked: Option<Receiver<asks::Ask>>,
+    /// Where whose something is can be looked up; `None` when nobody is told.
+    pub(super) owners: Option<OwnersHand>,
 }
 
 /// How to wait for the next records.
@@ -151,6 +153,7 @@ struct Pump<'a, A> {
     tables: Vec<(Read, u64)>,
     asked: Asked,
     told: Told,
+    owners: Option<OwnersHand>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -173,6 +176,9 @@ impl<A: Act> Pump<'_, A> {
 
     async fn turns(&mut self, mut signals: Signals, duration: Option<Duration>) -> Result<Counts, AgentError> {
         if self.reader.is_some() && self.step(Input::Present(reader::present()?))? == Flow::End {
+            return Ok(self.engine.counts());
+        }
+        if self.look_around()? == Flow::End {
             return Ok(self.engine.counts());
         }
         let mut end = std::pin::pin!(sleep_or_never(duration));
@@ -289,7 +295,7 @@ impl<A: Act> Pump<'_, A> {
         match gap {
             Some(gap) => {
                 note(loss(&gap));
-                self.step(Input::Loss(gap))
+                if self.step(Input::Loss(gap))? == Flow::End { Ok(Flow::End) } else { self.look_around() }
             }
             None if dirty.as_ref().is_none_or(|some| !some.is_empty()) => self.step(Input::Dirty(dirty)),
             None => Ok(Flow::On),
@@ -302,9 +308,21 @@ impl<A: Act> Pump<'_, A> {
         if throttled.is_empty() { Ok(Flow::On) } else { self.step(Input::Throttled(throttled)) }
     }
 
-    /// Where mounts are now.
-    fn located(&mut self, mounts: &[Whereabouts]) -> Result<Vec<Effect>, AgentError> {
-        let input = Input::Located(mounts.iter().copied().map(statmount::path).collect());
+    /// Who is where, as far as it was not told.
+    fn look_around(&mut self) -> Result<Flow, AgentError> {
+        match &self.owners {
+            Some(owners) => self.step(Input::Inhabited(owners.inhabitants())),
+            None => Ok(Flow::On),
+        }
+    }
+
+    /// What the node says.
+    fn answered(&mut self, asks: &[Ask]) -> Result<Vec<Effect>, AgentError> {
+        let answer = |ask: &Ask| match ask {
+            Ask::Mount(mount) => statmount::path(*mount),
+            Ask::Cgroup(id) => self.owners.as_ref()?.path(*id).map(String::into_bytes),
+        };
+        let input = Input::Answered(asks.iter().map(answer).collect());
         let now_ns = boot_ns();
         if let Some(record) = &mut self.record {
             record.input(&input, now_ns)?;
@@ -325,8 +343,8 @@ impl<A: Act> Pump<'_, A> {
                     self.reader.iter_mut().for_each(|reader| reader.ask(inum));
                     continue;
                 }
-                Effect::Locate(mounts) => {
-                    let shown = self.located(&mounts)?;
+                Effect::Ask(asks) => {
+                    let shown = self.answered(&asks)?;
                     shown.into_iter().rev().for_each(|effect| effects.push_front(effect));
                     continue;
                 }

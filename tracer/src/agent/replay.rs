@@ -45,13 +45,14 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
             Frame::Loss(gap) => Input::Loss(gap),
             Frame::Throttled(all) => Input::Throttled(all),
             Frame::Deadline(read_until_ns) => Input::Deadline(read_until_ns),
+            Frame::Inhabited(found) => Input::Inhabited(found),
             Frame::TableRead(inum, began_ns) => Input::TableRead { inum, began_ns },
-            Frame::Located(paths) => {
+            Frame::Answered(paths) => {
                 // The last operations are shown because nothing more comes, and that is no frame.
                 if !replay.waits() && replay.take(Input::End, now_ns)? == Flow::End {
                     return Ok(ExitCode::SUCCESS);
                 }
-                Input::Located(paths)
+                Input::Answered(paths)
             }
             Frame::End(totals) => break (Ok(()), totals),
         };
@@ -76,12 +77,12 @@ struct Replay {
 
 impl Replay {
     fn waits(&self) -> bool {
-        matches!(self.waiting.front(), Some(Effect::Locate(_)))
+        matches!(self.waiting.front(), Some(Effect::Ask(_)))
     }
 
     /// Takes an input, and shows everything up to the next question.
     fn take(&mut self, input: Input<'_>, now_ns: u64) -> Result<Flow, AgentError> {
-        let is_answer = matches!(input, Input::Located(_));
+        let is_answer = matches!(input, Input::Answered(_));
         let effects = self.engine.step(input, now_ns);
         if is_answer && self.waits() {
             self.waiting.pop_front();
@@ -105,7 +106,7 @@ impl Replay {
     fn end(&mut self, now_ns: u64) -> Result<Flow, AgentError> {
         let mut flow = self.take(Input::End, now_ns)?;
         while flow == Flow::On && self.waits() {
-            flow = self.take(Input::Located(Vec::new()), now_ns)?;
+            flow = self.take(Input::Answered(Vec::new()), now_ns)?;
         }
         Ok(flow)
     }

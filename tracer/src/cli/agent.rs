@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The hooks that it needs besides those of everybody.
-const NEEDED: &[Needed] = &[Needed::Limiter, Needed::Mirror, Needed::Existing];
+const NEEDED: &[Needed] = &[Needed::Owners, Needed::Mirror, Needed::Existing];
 
 /// Flags of `agent`.
 #[derive(Debug, clap::Args)]

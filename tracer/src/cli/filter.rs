@@ -75,6 +75,12 @@ pub struct MountArgs {
     /// Where it is, from its namespace's root: /mnt, '/var/lib/kubelet/*'
     #[arg(long, value_delimiter = ',', value_name = "PATH", value_parser = item(path))]
     target: Vec<Item<Pattern>>,
+    /// The pod whose it is, by its uid
+    #[arg(long, value_delimiter = ',', value_name = "UID", value_parser = item(pattern))]
+    pod: Vec<Item<Pattern>>,
+    /// The container whose it is, by its id or the first twelve digits of it
+    #[arg(short, long, value_delimiter = ',', value_name = "ID", value_parser = item(pattern))]
+    container: Vec<Item<Pattern>>,
 }
 
 /// An item of a list.
@@ -117,6 +123,8 @@ impl MountArgs {
             fstype: globs("--fstype", &self.fstype)?,
             source: globs("--source", &self.source)?,
             target: globs("--target", &self.target)?,
+            pod: globs("--pod", &self.pod)?,
+            container: globs("--container", &self.container)?,
             ..Filter::default()
         })
     }

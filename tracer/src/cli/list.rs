@@ -11,7 +11,8 @@ use super::{
     look::{self, Form, Output},
 };
 use crate::{
-    host::mount_tables::{self, Tables, Which},
+    agent::CGROUP_ROOT,
+    host::mount_tables::{self, Roots, Tables, Which},
     listed::MountTable,
     output::{
         columns,
@@ -64,7 +65,8 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match mount_tables::read(Path::new("/proc"), args.which()) {
+    let roots = Roots { proc: Path::new("/proc"), cgroups: Path::new(CGROUP_ROOT) };
+    match mount_tables::read(roots, args.which()) {
         Ok(tables) => args.show(tables, &look, &filter),
         Err(error) => {
             note(format_args!("mount-tracer: {}", chain(&error)));
@@ -113,6 +115,7 @@ impl Args {
         }
         let mounts = tables.iter().flat_map(|table| &table.mounts);
         let fstypes: Vec<String> = mounts.map(|listed| escape(&listed.mount.fstype)).collect();
+        tables.retain(|table| filter.wants_owners(&table.task.iter().map(|task| &task.owner).collect::<Vec<_>>()));
         for table in tables.iter_mut() {
             table.mounts.retain(|listed| filter.wants(&listed.mount));
         }

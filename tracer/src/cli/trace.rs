@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         }
     };
     let record = args.record.as_deref().map(RecordFile::create).transpose()?;
-    let besides = if args.existing { vec![Needed::Existing] } else { Vec::new() };
+    let besides = [Needed::Owners].into_iter().chain(args.existing.then_some(Needed::Existing)).collect::<Vec<_>>();
     match super::probes::attach(args.probes, &besides, None) {
         Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record, args.existing),
         Err(status) => Ok(status),

@@ -1,7 +1,7 @@
 //! What waits for an answer comes in its place, with the answer.
 
 use super::*;
-use crate::operation::{Effect as Change, EffectKind, Mount, PathGap, tests::mount};
+use crate::operation::{Effect as Change, EffectKind, Mount, PathGap, Whereabouts, tests::mount};
 
 fn operation(kind: EffectKind, gap: Option<PathGap>) -> Operation {
     let path = gap.map_or_else(|| Ok(b"/a".to_vec()), Err);
@@ -19,19 +19,19 @@ fn where_a_path_was_cut_the_kernel_is_asked_once() {
     let whole = mount(6);
     let place = Whereabouts { namespace: whole.namespace.unwrap().id, mount: whole.id_unique.unwrap() };
     let asked = emitted(&mut engine, operation(EffectKind::Attach, Some(PathGap::TooDeep)));
-    assert!(matches!(&asked[..], [Effect::Locate(places)] if places == &[place]), "{asked:?}");
-    let shown = engine.step(Input::Located(vec![Some(b"/far".to_vec())]), 8);
+    assert!(matches!(&asked[..], [Effect::Ask(asks)] if asks == &[Ask::Mount(place)]), "{asked:?}");
+    let shown = engine.step(Input::Answered(vec![Some(b"/far".to_vec())]), 8);
     let [Effect::Emit { seq: 1, operation }] = &shown[..] else { panic!("{shown:?}") };
     assert_eq!(operation.later.get(&place.mount).map(Vec::as_slice), Some(b"/far".as_slice()));
     // Nobody waits any more.
-    assert!(engine.step(Input::Located(vec![None]), 9).is_empty());
+    assert!(engine.step(Input::Answered(vec![None]), 9).is_empty());
 }
 
 #[test]
 fn an_answer_may_be_none() {
     let mut engine = Engine::default();
     emitted(&mut engine, operation(EffectKind::Attach, Some(PathGap::Moved)));
-    let shown = engine.step(Input::Located(vec![None]), 8);
+    let shown = engine.step(Input::Answered(vec![None]), 8);
     assert!(matches!(&shown[..], [Effect::Emit { operation, .. }] if operation.later.is_empty()), "{shown:?}");
 }
 

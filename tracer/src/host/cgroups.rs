@@ -92,6 +92,20 @@ pub fn controllers(root: &Path, path: &str) -> Result<Controllers, CgroupError> 
     Ok(Controllers { available: words("cgroup.controllers")?, passed_on: words("cgroup.subtree_control")? })
 }
 
+/// Whether root has made a cgroup; its path as the kernel prints it.
+pub fn is_roots(root: &Path, path: &str) -> bool {
+    fs::metadata(below(root, path)).is_ok_and(|cgroup| cgroup.uid() == 0)
+}
+
+/// The path that says whose a task is, by its directory in /proc; `None` where it is nobody's, or a pod's by a name alone that root has not given.
+pub fn of_task(task: &Path, root: &Path) -> Option<String> {
+    let cgroups = fs::read_to_string(task.join("cgroup")).ok()?;
+    let (is_v2, path) = cgroup_path::of_task(&cgroups)?;
+    // The v1 hierarchies are not looked at: nobody but root gets a part of them.
+    let is_its_own = !is_v2 || cgroup_path::pod_part(path).is_none_or(|pod| is_roots(root, pod));
+    is_its_own.then(|| path.to_owned())
+}
+
 fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }

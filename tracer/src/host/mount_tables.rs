@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    cgroups,
     namespaces::{NamespaceError, mount_namespace_of},
     nsfs, statmount,
     tasks::{self, Members, Scan, TaskId, is_gone},
@@ -16,13 +17,22 @@ use crate::{
     listed::{Listed, MountTable, Task},
     mountinfo::{self, MountinfoError},
     operation::Namespace,
-    pods::cgroup_path::owner_of_task,
+    pods::cgroup_path::owner_of,
 };
 
 /// Root directories of one namespace that are looked through.
 const MAX_ROOTS: usize = 16;
 /// How often a table is read again when its process went to another namespace meanwhile.
 const TRIES: usize = 5;
+
+/// Where the node is seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Roots<'a> {
+    /// `/proc`.
+    pub proc: &'a Path,
+    /// The cgroup v2 hierarchy.
+    pub cgroups: &'a Path,
+}
 
 /// Whose mount table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,29 +122,29 @@ pub struct Tables {
 }
 
 /// Reads what was asked for.
-pub fn read(proc: &Path, which: Which) -> Result<Tables, TableError> {
+pub fn read(roots: Roots<'_>, which: Which) -> Result<Tables, TableError> {
     let one = |table| Tables { tables: vec![table], notes: Vec::new() };
     match which {
-        Which::Own => of_task(&proc.join("self")).map(one),
-        Which::Process(pid) => of_process(proc, pid).map(one),
-        Which::Namespace(inum) => of_namespace(proc, inum).map(one),
-        Which::All => all(proc),
+        Which::Own => roots.of_process("self").map(one),
+        Which::Process(pid) => of_pid(roots, pid).map(one),
+        Which::Namespace(inum) => of_namespace(roots, inum).map(one),
+        Which::All => all(roots),
     }
 }
 
-fn of_process(proc: &Path, pid: u32) -> Result<MountTable, TableError> {
-    of_task(&proc.join(pid.to_string())).map_err(|error| match error {
+fn of_pid(roots: Roots<'_>, pid: u32) -> Result<MountTable, TableError> {
+    roots.of_process(&pid.to_string()).map_err(|error| match error {
         TableError::Read { source, .. } if is_gone(&source) => TableError::NoProcess { pid },
         other => other,
     })
 }
 
-fn of_namespace(proc: &Path, inum: u32) -> Result<MountTable, TableError> {
-    let scan = scan(proc)?;
-    if let Some(table) = scan.namespaces.get(&inum).and_then(|members| of_members(proc, inum, members)) {
+fn of_namespace(roots: Roots<'_>, inum: u32) -> Result<MountTable, TableError> {
+    let scan = scan(roots.proc)?;
+    if let Some(table) = scan.namespaces.get(&inum).and_then(|members| of_members(roots, inum, members)) {
         return table;
     }
-    let all = nsfs::every(proc);
+    let all = nsfs::every(roots.proc);
     let found = all.iter().flatten().find(|namespace| namespace.inum == inum);
     match found {
         Some(namespace) => without_process(*namespace),
@@ -142,18 +152,18 @@ fn of_namespace(proc: &Path, inum: u32) -> Result<MountTable, TableError> {
     }
 }
 
-fn all(proc: &Path) -> Result<Tables, TableError> {
-    let scan = scan(proc)?;
+fn all(roots: Roots<'_>) -> Result<Tables, TableError> {
+    let scan = scan(roots.proc)?;
     let mut found = Tables::default();
     for (inum, members) in &scan.namespaces {
-        match of_members(proc, *inum, members) {
+        match of_members(roots, *inum, members) {
             Some(Ok(table)) => found.tables.push(table),
             Some(Err(error)) => found.notes.push(crate::output::say::chain(&error)),
             None => {}
         }
     }
     found.tables.sort_by_key(|table| table.task.as_ref().map(|task| (task.pid, task.tid)));
-    match nsfs::every(proc) {
+    match nsfs::every(roots.proc) {
         Some(namespaces) => found.add_without_process(&scan, &namespaces),
         None => found
             .notes
@@ -189,29 +199,32 @@ fn scan(proc: &Path) -> Result<Scan, TableError> {
 }
 
 /// Through the thread that sees most of it; `None` when all have left.
-fn of_members(proc: &Path, inum: u32, members: &Members) -> Option<Result<MountTable, TableError>> {
-    let mut best: Option<Result<MountTable, TableError>> = None;
+fn of_members(roots: Roots<'_>, inum: u32, members: &Members) -> Option<Result<MountTable, TableError>> {
+    let mut best: Option<Result<(MountTable, TaskId), TableError>> = None;
     for task in members.by_root.values().take(MAX_ROOTS) {
-        match of_task(&task.dir(proc)) {
+        match table_of(&task.dir(roots.proc)) {
             Ok(table) if table.namespace.inum != inum => {}
             Ok(table) => {
-                let better = |best: &Result<MountTable, TableError>| {
-                    best.as_ref().is_ok_and(|best| best.mounts.len() >= table.mounts.len())
+                let better = |best: &Result<(MountTable, TaskId), TableError>| {
+                    best.as_ref().is_ok_and(|(best, _)| best.mounts.len() >= table.mounts.len())
                 };
                 if !best.as_ref().is_some_and(better) {
-                    let task = Some(named(*task, &task.dir(proc)));
-                    best = Some(Ok(MountTable { task, processes: Some(members.processes.len()), ..table }));
+                    best = Some(Ok((table, *task)));
                 }
             }
             Err(TableError::Read { source, .. }) if is_gone(&source) => {}
             Err(error) => best = best.or(Some(Err(error))),
         }
     }
-    best
+    let whole = |(table, task): (MountTable, TaskId)| {
+        let processes = Some(members.processes.len());
+        MountTable { task: Some(roots.named(task)), processes, ..table }
+    };
+    best.map(|best| best.map(whole))
 }
 
-/// The table that the task with this directory sees.
-fn of_task(dir: &Path) -> Result<MountTable, TableError> {
+/// The table that the task with this directory sees; who that is remains to be said.
+fn table_of(dir: &Path) -> Result<MountTable, TableError> {
     let mut inum = inum_of(dir)?;
     for _ in 0..TRIES {
         let id = File::open(dir.join("ns/mnt")).ok().and_then(nsfs::id).unwrap_or(0);
@@ -223,7 +236,7 @@ fn of_task(dir: &Path) -> Result<MountTable, TableError> {
         let now = inum_of(dir)?;
         if now == inum {
             let mounts = with_unique_ids(namespace, mounts);
-            return Ok(MountTable { namespace, task: own_task(dir), processes: None, mounts });
+            return Ok(MountTable { namespace, task: None, processes: None, mounts });
         }
         inum = now;
     }
@@ -266,20 +279,29 @@ fn without_process(namespace: Namespace) -> Result<MountTable, TableError> {
     Ok(MountTable { namespace, task: None, processes: Some(0), mounts })
 }
 
-/// By what its directory says: `self` is a number there too.
-fn own_task(dir: &Path) -> Option<Task> {
-    let status = fs::read_to_string(dir.join("status")).ok()?;
-    let number = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
-    let (pid, tid) = (number("Tgid:")?, number("Pid:")?);
-    Some(named(TaskId { pid, tid }, dir))
+impl Roots<'_> {
+    /// The table that a process sees, by its directory's name.
+    fn of_process(self, name: &str) -> Result<MountTable, TableError> {
+        let dir = self.proc.join(name);
+        let table = table_of(&dir)?;
+        Ok(MountTable { task: task_of(&dir).map(|task| self.named(task)), ..table })
+    }
+
+    fn named(self, task: TaskId) -> Task {
+        let dir = task.dir(self.proc);
+        let mut comm = fs::read(dir.join("comm")).unwrap_or_default();
+        // The kernel ends it with a newline, which a name may have too.
+        comm.pop();
+        let owner = cgroups::of_task(&dir, self.cgroups).map(|path| owner_of(&path)).unwrap_or_default();
+        Task { pid: task.pid, tid: task.tid, comm, owner }
+    }
 }
 
-fn named(task: TaskId, dir: &Path) -> Task {
-    let mut comm = fs::read(dir.join("comm")).unwrap_or_default();
-    // The kernel ends it with a newline, which a name may have too.
-    comm.pop();
-    let cgroups = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
-    Task { pid: task.pid, tid: task.tid, comm, owner: owner_of_task(&cgroups) }
+/// By what its directory says: `self` is a number there too.
+fn task_of(dir: &Path) -> Option<TaskId> {
+    let status = fs::read_to_string(dir.join("status")).ok()?;
+    let number = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+    Some(TaskId { pid: number("Tgid:")?, tid: number("Pid:")? })
 }
 
 #[cfg(test)]
@@ -288,6 +310,10 @@ mod tests {
 
     use super::*;
     use crate::pods::cgroup_path::Owner;
+
+    fn roots(proc: &tempfile::TempDir) -> Roots<'_> {
+        Roots { proc: proc.path(), cgroups: Path::new("/none") }
+    }
 
     fn proc_with(pid: u32, mountinfo: &str) -> tempfile::TempDir {
         let proc = tempfile::tempdir().unwrap();
@@ -306,10 +332,10 @@ mod tests {
     fn a_process_and_its_namespace_have_one_table() {
         let proc = proc_with(5, "36 35 259:1 / / rw - ext4 /dev/sda1 rw\n");
         for which in [Which::Process(5), Which::Namespace(77), Which::All] {
-            let tables = read(proc.path(), which).unwrap().tables;
+            let tables = read(roots(&proc), which).unwrap().tables;
             assert_eq!((tables.len(), tables[0].namespace.inum, tables[0].mounts.len()), (1, 77, 1), "{which:?}");
         }
-        let table = read(proc.path(), Which::Namespace(77)).unwrap().tables.remove(0);
+        let table = read(roots(&proc), Which::Namespace(77)).unwrap().tables.remove(0);
         assert_eq!(table.task, Some(Task { pid: 5, tid: 5, comm: b"a\nb".to_vec(), owner: Owner::default() }));
         assert_eq!(table.processes, Some(1));
     }
@@ -317,7 +343,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_said() {
         let proc = proc_with(5, "");
-        let said = |which| read(proc.path(), which).unwrap_err().to_string();
+        let said = |which| read(roots(&proc), which).unwrap_err().to_string();
         assert!(said(Which::Process(6)).contains("there is no such process; `ps -e`"));
         assert!(said(Which::Namespace(78)).starts_with("there is no mount namespace 78"));
     }
@@ -325,7 +351,7 @@ mod tests {
     #[test]
     fn a_table_that_is_broken_is_named_with_the_place_and_without_its_words() {
         let proc = proc_with(5, "36 35 259:1 / / rw password=x\n");
-        let error = read(proc.path(), Which::Process(5)).unwrap_err();
+        let error = read(roots(&proc), Which::Process(5)).unwrap_err();
         let said = crate::output::say::chain(&error);
         assert!(said.contains("5/mountinfo") && said.contains("line 1, byte 29"), "{said}");
         assert!(!said.contains("password"), "{said}");

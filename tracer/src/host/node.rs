@@ -16,7 +16,7 @@ const ROOT_CGROUP: u64 = 1;
 /// The initial pid namespace's inode number: `PROC_PID_INIT_INO` of `linux/proc_ns.h`.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
-const CGROUP2_MAGIC: i64 = 0x6367_7270;
+pub(super) const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// What the agent needs, by bit of `linux/capability.h`, and what for.
 const CAPABILITIES: &[(u32, &str, &str)] = &[

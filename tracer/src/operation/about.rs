@@ -1,6 +1,7 @@
 //! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
 
 use super::{CallEnd, Claimed, Effect, EffectKind, Mount, Op, Operation, Superblock, Syscall};
+use crate::pods::owners::Home;
 
 impl CallEnd {
     /// How long it took; `None` when its beginning was missed.
@@ -75,6 +76,11 @@ impl Operation {
     /// What the caller said.
     pub fn claimed(&self) -> Option<&Claimed> {
         self.call.as_ref().map(|call| &call.claimed)
+    }
+
+    /// Whose the namespace of a mount of it is.
+    pub fn home_of(&self, mount: &Mount) -> Option<&Home> {
+        self.whose.namespaces.get(&mount.namespace?.inum)
     }
 
     /// Whether its call ended with an errno. Not when the end was missed: nobody knows.

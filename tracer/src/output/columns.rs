@@ -94,6 +94,9 @@ pub static COLUMNS: &[Of] = &[
     Of::new("CGROUP-ID", Shown::Asked, 9, cell::cgroup_id, "the cgroup of the thread").up_to(20),
     Of::new("CALLER-NS", Shown::Asked, 10, cell::caller_ns, "the mount namespace of the thread"),
     Of::new("MNTNS", Shown::From(0), 10, cell::mntns, "the mount namespace that changed, came or went"),
+    Of::new("POD", Shown::Wide, 12, cell::pod, "the pod of that namespace, or where no table changed of the thread")
+        .up_to(36),
+    Of::new("CONTAINER", Shown::Wide, 12, cell::container, "the container likewise"),
     Of::new("MNTNS-ID", Shown::Wide, 8, cell::mntns_id, "its 64-bit id, never used again").up_to(20),
     Of::new("KIND", Shown::Wide, 6, cell::kind, "`attach`, `detach`, `move` or `change`"),
     Of::new("DEV", Shown::From(90), 7, cell::dev, "the superblock's device").up_to(12),

@@ -8,6 +8,7 @@ use super::escape::{escape, escape_source};
 use crate::{
     glob::Glob,
     operation::{Actor, Claimed, Mount, Namespace, Op, Operation},
+    pods::cgroup_path::Owner,
 };
 
 /// What one key asks for.
@@ -34,6 +35,10 @@ pub struct Filter {
     pub source: List<Glob>,
     /// Where.
     pub target: List<Glob>,
+    /// Pods, by their uids.
+    pub pod: List<Glob>,
+    /// Containers, by their ids, or by as much of one as is shown.
+    pub container: List<Glob>,
     /// Kinds of operation.
     pub event: List<Op>,
     /// Only calls that ended with an errno.
@@ -87,6 +92,7 @@ impl Filter {
             && (!self.failed || operation.failed())
             && self.wants_actor(operation.actor.as_ref())
             && self.wants_namespaces(operation)
+            && self.wants_owners(&owners(operation))
             && self.wants_mounts(operation);
         if wanted { Verdict::Wanted } else { Verdict::Hidden }
     }
@@ -102,7 +108,18 @@ impl Filter {
 
     /// Whether every mount is wanted.
     pub fn wants_all_mounts(&self) -> bool {
-        self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
+        let of_owner = self.pod.is_empty() && self.container.is_empty();
+        of_owner && self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
+    }
+
+    /// Whether what is one of theirs is wanted.
+    pub fn wants_owners(&self, owners: &[&Owner]) -> bool {
+        let pods = owners.iter().filter_map(|owner| owner.pod.as_ref()).collect();
+        let containers = owners.iter().filter_map(|owner| owner.container.as_ref()).collect();
+        self.pod.wants(pods, vec![], |glob, pod| glob.matches(pod.uid.as_str()))
+            && self.container.wants(containers, vec![], |glob, container| {
+                glob.matches(container.id.as_str()) || glob.matches(container.id.short())
+            })
     }
 
     /// What was lost, or only counted, may concern anybody, so only `event` can hide it.
@@ -150,6 +167,12 @@ impl Filter {
             || claims(|claimed| claimed.target.as_deref().map(escape)),
         )
     }
+}
+
+/// Who has the namespaces that it touches, and who acts.
+fn owners(operation: &Operation) -> Vec<&Owner> {
+    let whose = &operation.whose;
+    whose.namespaces.values().map(|home| home.owner.as_ref()).chain(whose.actor.as_deref()).collect()
 }
 
 /// An operation may have thousands of texts; they are only made for a list that asks.

@@ -13,6 +13,7 @@ use self::{
     gap::GapObject,
     listed::ListedObject,
     mount::{EffectObject, MountObject},
+    owner::OwnerObject,
 };
 use super::{
     escape::{escape, escape_source},
@@ -76,20 +77,20 @@ struct Object<'a> {
     cause: Option<&'static str>,
     result: ResultObject,
     duration_ns: Option<u64>,
-    actor: Option<ActorObject>,
+    actor: Option<ActorObject<'a>>,
     claimed: Option<ClaimedObject>,
     target: Option<MountObject>,
     superblock: Option<SuperblockObject>,
     complete: bool,
-    effects: Option<Vec<EffectObject>>,
+    effects: Option<Vec<EffectObject<'a>>>,
     effects_total: Option<u64>,
-    namespace: Option<NamespaceObject>,
+    namespace: Option<NamespaceObject<'a>>,
     gap: Option<GapObject>,
-    throttled: Option<ThrottledObject>,
+    throttled: Option<ThrottledObject<'a>>,
 }
 
 impl<'a> Object<'a> {
-    fn of(origin: &'a Origin, seq: u64, operation: &Operation) -> Self {
+    fn of(origin: &'a Origin, seq: u64, operation: &'a Operation) -> Self {
         let call = operation.call.as_ref();
         let effects = operation.effects.as_ref();
         Self {
@@ -105,7 +106,7 @@ impl<'a> Object<'a> {
             cause: operation.cause.map(Cause::name),
             result: ResultObject { errno: operation.errno(), name: operation.errno().map(errno_name) },
             duration_ns: call.and_then(CallEnd::duration_ns),
-            actor: operation.actor.as_ref().map(ActorObject::of),
+            actor: operation.actor.as_ref().map(|actor| ActorObject::of(actor, operation)),
             claimed: call.map(ClaimedObject::of),
             target: call.and_then(|call| call.target.as_ref()).map(MountObject::of),
             superblock: operation.superblock().map(SuperblockObject::of),
@@ -114,9 +115,9 @@ impl<'a> Object<'a> {
             effects_total: effects
                 .filter(|_| operation.complete)
                 .map(|listed| listed.len() as u64 + operation.unlisted),
-            namespace: operation.namespace.as_ref().map(NamespaceObject::of),
+            namespace: operation.namespace.as_ref().map(|change| NamespaceObject::of(change, operation)),
             gap: operation.gap.as_ref().map(GapObject::of),
-            throttled: operation.throttled.as_ref().map(ThrottledObject::of),
+            throttled: operation.throttled.as_ref().map(|throttled| ThrottledObject::of(throttled, operation)),
         }
     }
 }
@@ -140,40 +141,44 @@ impl SuperblockObject {
 }
 
 #[derive(Serialize)]
-struct NamespaceObject {
+struct NamespaceObject<'a> {
     mntns: u32,
     mntns_id: Text<u64>,
     copied_from_mntns: Option<u32>,
     copied_from_mntns_id: Option<Text<u64>>,
     mounts: u32,
+    owner: Option<OwnerObject<'a>>,
 }
 
-impl NamespaceObject {
-    fn of(change: &NamespaceChange) -> Self {
+impl<'a> NamespaceObject<'a> {
+    fn of(change: &NamespaceChange, operation: &'a Operation) -> Self {
         Self {
             mntns: change.namespace.inum,
             mntns_id: Text(change.namespace.id),
             copied_from_mntns: inum(change.copied_from),
             copied_from_mntns_id: id(change.copied_from),
             mounts: change.mounts,
+            owner: operation.whose.namespaces.get(&change.namespace.inum).map(OwnerObject::of_namespace),
         }
     }
 }
 
 #[derive(Serialize)]
-struct ThrottledObject {
+struct ThrottledObject<'a> {
     cgroup_id: Text<u64>,
     calls: u64,
+    owner: Option<OwnerObject<'a>>,
 }
 
-impl ThrottledObject {
-    fn of(throttled: &Throttled) -> Self {
-        Self { cgroup_id: Text(throttled.cgroup_id), calls: throttled.calls }
+impl<'a> ThrottledObject<'a> {
+    fn of(throttled: &Throttled, operation: &'a Operation) -> Self {
+        let owner = operation.whose.actor.as_deref().and_then(OwnerObject::of_process);
+        Self { cgroup_id: Text(throttled.cgroup_id), calls: throttled.calls, owner }
     }
 }
 
 #[derive(Serialize)]
-struct ActorObject {
+struct ActorObject<'a> {
     pid: u32,
     tid: u32,
     comm: String,
@@ -185,10 +190,11 @@ struct ActorObject {
     pod: (),
     /// Not known yet.
     container: (),
+    owner: Option<OwnerObject<'a>>,
 }
 
-impl ActorObject {
-    fn of(actor: &Actor) -> Self {
+impl<'a> ActorObject<'a> {
+    fn of(actor: &Actor, operation: &'a Operation) -> Self {
         Self {
             pid: actor.pid,
             tid: actor.tid,
@@ -199,6 +205,7 @@ impl ActorObject {
             mntns_id: id(actor.namespace),
             pod: (),
             container: (),
+            owner: operation.whose.actor.as_deref().and_then(OwnerObject::of_process),
         }
     }
 }
@@ -309,7 +316,7 @@ mod tests {
             "op": "bind", "syscall": "mount", "cause": "syscall", "result": {"errno": 0, "name": "OK"},
             "duration_ns": 9000,
             "actor": {"pid": 4242, "tid": 4243, "comm": "kube\\x1b", "uid": 0, "cgroup_id": "123",
-                      "mntns": 4_026_531_841_u32, "mntns_id": "1", "pod": null, "container": null},
+                      "mntns": 4_026_531_841_u32, "mntns_id": "1", "pod": null, "container": null, "owner": null},
             "claimed": {"source": "//***@host/x", "target": "data", "fstype": null, "flags": ["MS_BIND"],
                         "attributes": [], "cleared": [], "propagation": null},
             "target": null, "superblock": null, "complete": true,
@@ -329,7 +336,7 @@ mod tests {
         let throttled = Throttled { cgroup_id: 1 << 60, end_ns: 7, syscall: Syscall::Mount, errno: 1, calls: 9 };
         let operation_of = Operation { throttled: Some(throttled), ..Operation::bare(Op::Throttled, 7) };
         let value = operation(&origin(), 1, &operation_of);
-        assert_eq!(value["throttled"], json!({ "cgroup_id": "1152921504606846976", "calls": 9 }));
+        assert_eq!(value["throttled"], json!({ "cgroup_id": "1152921504606846976", "calls": 9, "owner": null }));
         assert_eq!(
             (&value["op"], &value["syscall"], &value["actor"]),
             (&json!("throttled"), &json!("mount"), &Value::Null)

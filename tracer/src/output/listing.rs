@@ -14,7 +14,7 @@ use super::{
     },
     escape::{escape, escape_source},
     grid::{Choice, Grid, Look},
-    tree,
+    tree, words,
 };
 use crate::{
     listed::{Listed, MountTable, Task},
@@ -85,13 +85,11 @@ fn ns_id(row: &Row<'_>) -> Cell {
 }
 
 fn pod(row: &Row<'_>) -> Cell {
-    let pod = row.task.and_then(|task| task.owner.pod.as_ref());
-    pod.map_or_else(unknown, |pod| pod.uid.to_string()).into()
+    words::pod(row.task.map(|task| &task.owner)).into()
 }
 
 fn container(row: &Row<'_>) -> Cell {
-    let container = row.task.and_then(|task| task.owner.container.as_ref());
-    container.map_or_else(unknown, |container| container.id.short().to_owned()).into()
+    words::container(row.task.map(|task| &task.owner)).into()
 }
 
 fn target(row: &Row<'_>) -> Cell {

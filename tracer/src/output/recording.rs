@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     engine::Input,
     operation::{Dropped, Gap, Namespace, Throttled},
+    pods::owners::Inhabitant,
     probe::{
         hooks::{HOOKS, Hook},
         losses::REASONS,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The version of what is written.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// What every recording begins with; the version and the end of the line follow.
 const MAGIC: &str = "mount-tracer recording ";
 /// Bytes of the first line at most, and of the second.
@@ -40,9 +41,10 @@ mod kind {
     pub(super) const THROTTLED: u8 = b'H';
     pub(super) const DEADLINE: u8 = b'D';
     pub(super) const TABLE: u8 = b'T';
-    pub(super) const LOCATED: u8 = b'P';
+    pub(super) const ANSWERED: u8 = b'P';
+    pub(super) const INHABITED: u8 = b'I';
     pub(super) const END: u8 = b'E';
-    pub(super) const ALL: [u8; 7] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, LOCATED, END];
+    pub(super) const ALL: [u8; 8] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, ANSWERED, INHABITED, END];
 }
 
 /// Why a recording could not be read on. Offsets are in bytes from its beginning.
@@ -169,7 +171,8 @@ impl<W: Write> Recorder<W> {
             Input::TableRead { inum, began_ns } => {
                 self.frame(kind::TABLE, now_ns, &[&inum.to_le_bytes()[..], &began_ns.to_le_bytes()].concat())
             }
-            Input::Located(paths) => self.frame(kind::LOCATED, now_ns, &bytes_of(paths)),
+            Input::Answered(paths) => self.frame(kind::ANSWERED, now_ns, &bytes_of(paths)),
+            Input::Inhabited(found) => self.frame(kind::INHABITED, now_ns, &serde_json::to_vec(found)?),
             _ => Ok(()),
         }
     }
@@ -207,8 +210,10 @@ pub enum Frame {
     Deadline(u64),
     /// A mount table was read: of the namespace with this inode number, from this time on.
     TableRead(u32, u64),
-    /// Where mounts were.
-    Located(Vec<Option<Vec<u8>>>),
+    /// What the node said: the paths of mounts and of cgroups.
+    Answered(Vec<Option<Vec<u8>>>),
+    /// Who was in the mount namespaces that were there.
+    Inhabited(Vec<Inhabitant>),
     /// Nothing more comes; what was lost in all.
     End(Totals),
 }
@@ -265,7 +270,8 @@ impl<R: Read> Recording<R> {
             kind::THROTTLED => serde_json::from_slice(&content).ok().map(Frame::Throttled),
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
             kind::TABLE => table_of(&content),
-            kind::LOCATED => paths_of(&content).map(Frame::Located),
+            kind::ANSWERED => paths_of(&content).map(Frame::Answered),
+            kind::INHABITED => serde_json::from_slice(&content).ok().map(Frame::Inhabited),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),
         };
         frame.map(|frame| (now_ns, frame)).ok_or(RecordingError::Content { offset })

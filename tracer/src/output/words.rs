@@ -1,7 +1,10 @@
 //! PURE: what a table says in words: losses, namespaces, lengths of time, and paths that nobody knows.
 
-use super::flags::errno_name;
-use crate::operation::{Doubt, Gap, Namespace, NamespaceChange, PathGap, Throttled};
+use super::{columns::cell::unknown, flags::errno_name};
+use crate::{
+    operation::{Doubt, Gap, Namespace, NamespaceChange, PathGap, Throttled},
+    pods::cgroup_path::Owner,
+};
 
 /// Namespaces that a loss names at most.
 const MAX_NAMESPACES: usize = 8;
@@ -53,6 +56,16 @@ pub fn namespace(change: &NamespaceChange) -> String {
         Some(origin) => format!("{mounts} from {}", origin.inum),
         None => mounts,
     }
+}
+
+/// The pod of an owner.
+pub fn pod(owner: Option<&Owner>) -> String {
+    owner.and_then(|owner| owner.pod.as_ref()).map_or_else(unknown, |pod| pod.uid.to_string())
+}
+
+/// The container of an owner.
+pub fn container(owner: Option<&Owner>) -> String {
+    owner.and_then(|owner| owner.container.as_ref()).map_or_else(unknown, |container| container.id.short().to_owned())
 }
 
 /// In place of a path.

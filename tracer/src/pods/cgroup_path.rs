@@ -62,6 +62,13 @@ pub struct Owner {
     pub container: Option<ContainerCgroup>,
 }
 
+impl Owner {
+    /// Whether it is known.
+    pub fn is_somebody(&self) -> bool {
+        self.pod.is_some() || self.container.is_some()
+    }
+}
+
 /// Whose cgroup the path names, relative to the hierarchy's root and with a leading `/`, as the kernel prints it. Nobody's where neither is
 /// known: a slice above pods, a service, a look-alike.
 pub fn owner_of(path: &str) -> Owner {
@@ -73,11 +80,24 @@ pub fn owner_of(path: &str) -> Owner {
     owner
 }
 
-/// Whose a task is, from its `/proc/PID/cgroup`: the cgroup v2 line (`0::`) comes last, and on a node with v1 hierarchies beside it others
-/// may say it too.
-pub fn owner_of_task(cgroups: &str) -> Owner {
-    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.map(owner_of).rfind(|owner| *owner != Owner::default()).unwrap_or_default()
+/// The path that says whose a task is, of its `/proc/PID/cgroup`, and whether it is of the v2 hierarchy: that one's line (`0::`) comes last,
+/// and on a node with v1 hierarchies beside it others may say it, too.
+pub fn of_task(cgroups: &str) -> Option<(bool, &str)> {
+    let mut fields = cgroups.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        Some((fields.next()? == "0", fields.nth(1)?))
+    });
+    fields.rfind(|(_, path)| owner_of(path).is_somebody())
+}
+
+/// The beginning of a path that is a pod's own cgroup. Who made that, made it a pod's: the kubelet, or somebody who was given a part of the
+/// hierarchy and may give a cgroup there any name.
+pub fn pod_part(path: &str) -> Option<&str> {
+    let components = components(path)?;
+    let (at, owner) = outermost(&components)?;
+    owner.pod?;
+    let bytes: usize = components[..=at].iter().map(|name| name.len() + 1).sum();
+    path.get(..bytes)
 }
 
 /// The pod whose own cgroup the path names, relative to the hierarchy's root and with a leading `/`, as the kernel

@@ -93,8 +93,8 @@ pub enum Needed {
     Unless(&'static str),
     /// Only who keeps the mirror.
     Mirror,
-    /// Only the limiter.
-    Limiter,
+    /// Who says whose something is, and the limiter.
+    Owners,
     /// Only who asks what is mounted already.
     Existing,
 }
@@ -287,14 +287,14 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
     Hook {
         number: hook::CGROUP_MKDIR,
         candidates: &[tracepoint("cgroup_mkdir")],
-        needed: Needed::Limiter,
+        needed: Needed::Owners,
         proof: Proof::Attached,
         sees: "a cgroup is made",
     },
     Hook {
         number: hook::CGROUP_RMDIR,
         candidates: &[tracepoint("cgroup_rmdir")],
-        needed: Needed::Limiter,
+        needed: Needed::Owners,
         proof: Proof::Attached,
         sees: "a cgroup is removed",
     },
@@ -338,6 +338,13 @@ const TABLES_AND_TARGETS: [Hook; hook::CALL_ENTER as usize] = [
         needed: Needed::For(syscall::MOUNT_SETATTR),
         proof: Proof::Record("sets attributes of a mount by its path"),
         sees: "whose attributes mount_setattr(2) is to set",
+    },
+    Hook {
+        number: hook::CGROUP_ENTERED,
+        candidates: &[tracepoint("cgroup_attach_task")],
+        needed: Needed::Owners,
+        proof: Proof::Attached,
+        sees: "a process with a mount namespace of its own is put into a cgroup",
     },
 ];
 

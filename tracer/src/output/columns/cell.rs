@@ -10,6 +10,7 @@ use crate::{
         flags::{attributes, call_flags, errno_name},
         words,
     },
+    pods::cgroup_path::Owner,
 };
 
 /// The text of a column in a row.
@@ -118,6 +119,14 @@ impl Row<'_> {
         }
     }
 
+    /// Whose the namespace is, or the cgroup of who acted where no table changed.
+    fn owner(&self) -> Option<&Owner> {
+        let home = self.namespace().and_then(|namespace| self.operation.whose.namespaces.get(&namespace.inum));
+        let has_place = self.effect.is_some() || self.operation.namespace.is_some();
+        let actor = || self.operation.whose.actor.as_deref().filter(|_| !has_place);
+        home.map(|home| home.owner.as_ref()).or_else(actor)
+    }
+
     /// It is in no process's namespace yet.
     fn is_detached(&self) -> bool {
         matches!(self.operation.op, Op::Fsmount | Op::DetachedCopy) && !self.operation.failed()
@@ -198,6 +207,14 @@ pub(super) fn claimed_target(row: &Row<'_>) -> Cell {
 
 pub(super) fn claimed_fstype(row: &Row<'_>) -> Cell {
     row.claimed(|claimed| claimed.fstype.as_deref().map(escape))
+}
+
+pub(super) fn pod(row: &Row<'_>) -> Cell {
+    words::pod(row.owner()).into()
+}
+
+pub(super) fn container(row: &Row<'_>) -> Cell {
+    words::container(row.owner()).into()
 }
 
 pub(super) fn kind(row: &Row<'_>) -> Cell {

@@ -29,7 +29,7 @@ impl<'a> ListedObject<'a> {
             parent_id: listed.mount.parent_id,
             options: OptionsObject::of(&listed.options),
             process: task.map(ProcessObject::of),
-            owner: task.and_then(|task| OwnerObject::of(&task.owner)),
+            owner: task.and_then(|task| OwnerObject::of_process(&task.owner)),
         }
     }
 }

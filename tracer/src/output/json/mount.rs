@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{MAX_EFFECTS, Text, id, inum};
+use super::{MAX_EFFECTS, Text, id, inum, owner::OwnerObject};
 use crate::{
     device::Dev,
     operation::{Effect, Mount, Operation},
@@ -13,24 +13,23 @@ use crate::{
 };
 
 #[derive(Serialize)]
-pub(super) struct EffectObject {
+pub(super) struct EffectObject<'a> {
     #[serde(flatten)]
     mount: MountObject,
     path_later: Option<String>,
     kind: &'static str,
     propagated: Option<bool>,
     section: Option<Text<u64>>,
-    /// Not known yet.
-    owner: (),
+    owner: Option<OwnerObject<'a>>,
 }
 
-impl EffectObject {
+impl<'a> EffectObject<'a> {
     /// Those of an operation, the first of many.
-    pub(super) fn some(effects: &[Effect], operation: &Operation) -> Vec<Self> {
+    pub(super) fn some(effects: &[Effect], operation: &'a Operation) -> Vec<Self> {
         effects.iter().take(MAX_EFFECTS).map(|effect| Self::of(effect, operation)).collect()
     }
 
-    fn of(effect: &Effect, operation: &Operation) -> Self {
+    fn of(effect: &Effect, operation: &'a Operation) -> Self {
         let later = effect.mount.id_unique.and_then(|id| operation.later.get(&id));
         Self {
             mount: MountObject::of(&effect.mount),
@@ -38,7 +37,7 @@ impl EffectObject {
             kind: effect.kind.name(),
             propagated: effect.propagated,
             section: effect.section.map(Text),
-            owner: (),
+            owner: operation.home_of(&effect.mount).map(OwnerObject::of_namespace),
         }
     }
 }

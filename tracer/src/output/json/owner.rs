@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
-use crate::pods::{PodUid, cgroup_path::Owner, runtimes::Runtime};
+use crate::pods::{
+    PodUid,
+    cgroup_path::Owner,
+    owners::{Home, Role},
+    runtimes::Runtime,
+};
 
 /// A pod, a container, or both.
 #[derive(Serialize)]
@@ -19,18 +24,27 @@ pub(super) struct OwnerObject<'a> {
 }
 
 impl<'a> OwnerObject<'a> {
-    /// `None` where it is nobody's.
-    pub(super) fn of(owner: &'a Owner) -> Option<Self> {
+    /// Whose a process is, by its cgroup; `None` where it is nobody's.
+    pub(super) fn of_process(owner: &'a Owner) -> Option<Self> {
+        owner.is_somebody().then(|| Self::of(owner, Role::of_cgroup(owner)))
+    }
+
+    /// Whose a mount namespace is.
+    pub(super) fn of_namespace(home: &'a Home) -> Self {
+        Self::of(&home.owner, home.role)
+    }
+
+    fn of(owner: &'a Owner, role: Role) -> Self {
         let (pod, container) = (owner.pod.as_ref(), owner.container.as_ref());
-        (pod.is_some() || container.is_some()).then(|| Self {
+        Self {
             pod_uid: pod.map(|pod| &pod.uid),
             namespace: (),
             pod: (),
             container: (),
             container_id: container.map(|container| container.id.as_str()),
-            role: if container.is_some() { "container" } else { "pod" },
+            role: role.name(),
             runtime: container.and_then(|container| container.runtime).map(Runtime::name),
             qos_class: pod.map(|pod| pod.qos.name()),
-        })
+        }
     }
 }

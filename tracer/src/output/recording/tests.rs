@@ -34,7 +34,7 @@ fn recorded() -> Vec<u8> {
     recorder.input(&Input::Throttled(vec![throttled()]), 12).unwrap();
     recorder.input(&Input::Deadline(9), 12).unwrap();
     recorder.input(&Input::TableRead { inum: 4_026_531_841, began_ns: 9 }, 12).unwrap();
-    recorder.input(&Input::Located(vec![Some(b"/a".to_vec()), None]), 12).unwrap();
+    recorder.input(&Input::Answered(vec![Some(b"/a".to_vec()), None]), 12).unwrap();
     recorder.end(TOTALS, 13).unwrap();
     bytes
 }
@@ -72,7 +72,7 @@ fn what_went_in_comes_out() {
         (12, Frame::Throttled(vec![throttled()])),
         (12, Frame::Deadline(9)),
         (12, Frame::TableRead(4_026_531_841, 9)),
-        (12, Frame::Located(vec![Some(b"/a".to_vec()), None])),
+        (12, Frame::Answered(vec![Some(b"/a".to_vec()), None])),
         (13, Frame::End(TOTALS)),
     ];
     assert_eq!(frames, expected);

@@ -196,7 +196,24 @@ fn whose_a_task_is() {
         ("0::/../../kubepods/pod@/&\n", None),
     ];
     for (template, pod) in table {
-        assert_eq!(owner_of_task(&path(template).replace('&', ID)).pod, *pod, "{template}");
+        let cgroups = path(template).replace('&', ID);
+        assert_eq!(of_task(&cgroups).and_then(|(_, path)| owner_of(path).pod), *pod, "{template}");
+    }
+}
+
+#[test]
+fn the_part_that_is_the_pods() {
+    for (part, rest) in [
+        ("/kubepods/pod@", ""),
+        ("/kubepods/pod@", "/&"),
+        ("/kubepods.slice/kubepods-pod%.slice", "/cri-containerd-&.scope/a/b"),
+        ("/kubepods-burstable-pod%.slice:cri-containerd:&", "/a"),
+    ] {
+        let part = path(part).replace('&', ID);
+        assert_eq!(pod_part(&(part.clone() + &path(rest).replace('&', ID))), Some(part.as_str()));
+    }
+    for template in ["/", "/docker/&", "/docker/&/kubepods/pod@", "/system.slice"] {
+        assert_eq!(pod_part(&path(template).replace('&', ID)), None, "{template}");
     }
 }
 

@@ -1,0 +1,156 @@
+//! PURE: what the node is asked before something is shown: where mounts are whose path was cut, and whose cgroup one is that nobody has told.
+
+use std::collections::VecDeque;
+
+use super::{Effect, Engine};
+use crate::{
+    decode::Fact,
+    operation::{Namespace, NamespaceChange, Op, Operation, Whereabouts, Whose},
+    pods::owners::Owners,
+};
+
+/// A question; the answer is a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Where a mount is now.
+    Mount(Whereabouts),
+    /// The path of the cgroup with this id, where no look-alike of a pod's: below the root of the hierarchy, and beginning with a slash.
+    Cgroup(u64),
+}
+
+/// What waits for answers.
+#[derive(Debug)]
+enum Waits {
+    /// An operation, which is then shown.
+    Show(u64, Box<Operation>),
+    /// A namespace was made by somebody in this cgroup.
+    Made(NamespaceChange, u64),
+    /// A process in this namespace was put into this cgroup.
+    Entered(Namespace, u64),
+}
+
+/// Whose everything is, and what waits to be told.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// In the order in which it was asked.
+    waits: VecDeque<(Vec<Ask>, Waits)>,
+    pub(super) owners: Owners,
+}
+
+impl Asking {
+    /// A namespace was made.
+    pub(super) fn made(&mut self, change: NamespaceChange, cgroup: u64) -> Vec<Effect> {
+        self.about(cgroup, Waits::Made(change, cgroup))
+    }
+
+    /// A process was put into a cgroup.
+    pub(super) fn entered(&mut self, namespace: Namespace, cgroup: u64) -> Vec<Effect> {
+        self.about(cgroup, Waits::Entered(namespace, cgroup))
+    }
+
+    /// An operation is to be shown.
+    pub(super) fn show(&mut self, seq: u64, operation: Box<Operation>) -> Vec<Effect> {
+        let cgroup = cgroup_of(&operation).filter(|cgroup| self.owners.must_ask(*cgroup));
+        let asks = operation.cut().into_iter().map(Ask::Mount).chain(cgroup.map(Ask::Cgroup)).collect();
+        self.ask(asks, Waits::Show(seq, operation))
+    }
+
+    /// The answers to what was asked first.
+    pub(super) fn answered(&mut self, paths: Vec<Option<Vec<u8>>>) -> Vec<Effect> {
+        let Some((asks, waits)) = self.waits.pop_front() else { return Vec::new() };
+        let mut paths = paths.into_iter();
+        let mut later = Vec::new();
+        for ask in asks {
+            match (ask, paths.next().flatten()) {
+                (Ask::Mount(of), path) => later.extend(path.map(|path| (of.mount, path))),
+                (Ask::Cgroup(id), path) => {
+                    self.owners.cgroup_found(id, path.as_deref().and_then(|path| str::from_utf8(path).ok()));
+                }
+            }
+        }
+        let waits = match waits {
+            Waits::Show(seq, mut operation) => {
+                operation.later = later.into_iter().collect();
+                Waits::Show(seq, operation)
+            }
+            other => other,
+        };
+        self.goes_on(waits)
+    }
+
+    fn about(&mut self, cgroup: u64, waits: Waits) -> Vec<Effect> {
+        let asks = if self.owners.must_ask(cgroup) { vec![Ask::Cgroup(cgroup)] } else { Vec::new() };
+        self.ask(asks, waits)
+    }
+
+    fn ask(&mut self, asks: Vec<Ask>, waits: Waits) -> Vec<Effect> {
+        // What comes later may depend on what waits.
+        if asks.is_empty() && self.waits.is_empty() {
+            return self.goes_on(waits);
+        }
+        self.waits.push_back((asks.clone(), waits));
+        vec![Effect::Ask(asks)]
+    }
+
+    fn goes_on(&mut self, waits: Waits) -> Vec<Effect> {
+        match waits {
+            Waits::Made(change, cgroup) => self.owners.namespace_made(change.namespace, change.copied_from, cgroup),
+            Waits::Entered(namespace, cgroup) => self.owners.entered(namespace, cgroup),
+            Waits::Show(seq, mut operation) => {
+                operation.whose = whose(&self.owners, &operation);
+                if let (Op::NamespaceDestroyed, Some(change)) = (operation.op, operation.namespace) {
+                    self.owners.namespace_ended(change.namespace);
+                }
+                return vec![Effect::Emit { seq, operation }];
+            }
+        }
+        Vec::new()
+    }
+}
+
+impl Engine {
+    /// A namespace that a fact says was made.
+    pub(super) fn made(&mut self, fact: &Fact) -> Vec<Effect> {
+        match fact {
+            Fact::NamespaceMade { actor, change, .. } => {
+                self.tell_owners(|asking| asking.made(*change, actor.cgroup_id))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A cgroup was made or removed.
+    pub(super) fn cgroup(&mut self, made: bool, path: &[u8], id: u64, uid: u32, now_ns: u64) -> Vec<Effect> {
+        self.tell_owners(|asking| {
+            match str::from_utf8(path) {
+                Ok(path) if made => asking.owners.cgroup_made(path, id, uid),
+                _ => asking.owners.cgroup_removed(id),
+            }
+            Vec::new()
+        });
+        self.limit(|limiter| if made { limiter.cgroup_made(path, id, uid, now_ns) } else { limiter.cgroup_removed(id) })
+    }
+
+    /// Whose something is matters only to those who are shown it.
+    pub(super) fn tell_owners(&mut self, tell: impl FnOnce(&mut Asking) -> Vec<Effect>) -> Vec<Effect> {
+        if self.limiter.is_some() { Vec::new() } else { tell(&mut self.asking) }
+    }
+}
+
+/// Who acts, or acted as often as it was counted.
+fn cgroup_of(operation: &Operation) -> Option<u64> {
+    let actor = operation.actor.as_ref().map(|actor| actor.cgroup_id);
+    actor.or_else(|| operation.throttled.map(|throttled| throttled.cgroup_id))
+}
+
+fn whose(owners: &Owners, operation: &Operation) -> Whose {
+    let of_mounts = operation.mounts().chain(operation.target()).filter_map(|mount| mount.namespace);
+    let of_change = operation.namespace.map(|change| change.namespace);
+    Whose {
+        actor: cgroup_of(operation).and_then(|cgroup| owners.of_cgroup(cgroup)).cloned(),
+        namespaces: of_mounts
+            .chain(of_change)
+            .filter_map(|namespace| Some((namespace.inum, owners.of_namespace(namespace)?.clone())))
+            .collect(),
+    }
+}
