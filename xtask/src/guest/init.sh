@@ -1,8 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a guest. It moves the root from the initramfs to a tmpfs (pivot_root is refused on the former), sets the
-# node up as an init of a Kubernetes node does (everything shared, cgroup v2 with all controllers), runs /guest/command
-# and reports on three serial ports: 1 is its stdout, 2 its stderr, 3 how it ended. A process costs 50 ms under
-# emulation, so this uses few.
+# node up as an init of a Kubernetes node does (everything shared, cgroup v2 with all controllers), and runs the command.
+# A process costs 50 ms under emulation, so this uses few.
 
 if [ "$1" != moved ]; then
     bb=/root-files/bin/busybox
@@ -32,30 +31,5 @@ for controller in /sys/class/nvme/*; do
     ln -s "/dev/${controller##*/}n1" "/dev/disk/by-id/$serial"
 done
 
-# The ports appear a moment after their driver.
-tries=0
-while [ $tries -lt 500 ] && [ ! -c /dev/vport0p1 -o ! -c /dev/vport0p2 -o ! -c /dev/vport0p3 ]; do
-    usleep 10000
-    tries=$((tries + 1))
-done
-
-# A port opens once only; behind a pipe, /dev/stdout and /dev/stderr work as everywhere.
-mkfifo /guest/out /guest/err
-cat /guest/out > /dev/vport0p1 &
-out_reader=$!
-cat /guest/err > /dev/vport0p2 &
-err_reader=$!
-
-exec 9> /dev/vport0p3
-echo started >&9
-sh /guest/command < /dev/null > /guest/out 2> /guest/err 9>&-
-status=$?
-
-# A daemon left behind may hold the pipes open: then the readers are given two seconds.
-tries=0
-while [ $tries -lt 100 ] && { kill -0 $out_reader || kill -0 $err_reader; } 2> /dev/null; do
-    usleep 20000
-    tries=$((tries + 1))
-done
-echo "exited $status" >&9
+. /guest/run
 poweroff -f

@@ -12,6 +12,8 @@ use super::kernels::Kernel;
 use super::{Spec, modules};
 
 const INIT: &str = include_str!("init.sh");
+/// Runs the command in every guest.
+const RUN: &str = include_str!("run.sh");
 const FSTAB: &str = include_str!("fstab");
 /// Where the initramfs keeps what becomes the guest's root.
 const FILES: &str = "root-files";
@@ -39,6 +41,7 @@ pub(super) fn build(spec: &Spec, kernel: &Kernel) -> Result<Vec<u8>> {
     archive.host_file(&placed("bin/busybox"), &spec.arch.busybox()?)?;
     archive.file(&placed("init"), EXECUTABLE, INIT.as_bytes());
     archive.file(&placed("etc/fstab"), PLAIN, FSTAB.as_bytes());
+    archive.file(&placed("guest/run"), PLAIN, RUN.as_bytes());
     archive.file(&placed("guest/command"), PLAIN, script(&spec.command).as_bytes());
     pack_modules(&mut archive, spec, kernel)?;
     for file in &spec.files {
