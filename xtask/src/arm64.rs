@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::guest::{self, Arch, GuestFile, Spec};
+use crate::guest::{self, Arch, GuestFile, Spec, System};
 use crate::test::Attach;
 use crate::{build, setup};
 
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    setup::ensure_for(Arch::Arm64, slice::from_ref(&options.kernel))?;
+    setup::ensure_for(Arch::Arm64, System::Busybox, slice::from_ref(&options.kernel))?;
     let binaries = build::guest_tracer(Arch::Arm64)?;
     let mut files: Vec<GuestFile> = binaries.into_iter().map(GuestFile::in_bin).collect();
     files.push(GuestFile { host: build::guest_tests(Arch::Arm64)?, guest: "/bin/guest-tests".to_owned() });

@@ -9,6 +9,7 @@ mod initramfs;
 pub(crate) mod kernels;
 mod labelled;
 mod modules;
+pub(crate) mod node;
 mod qemu;
 pub(crate) mod sources;
 
@@ -23,6 +24,15 @@ use anyhow::{Result, bail};
 
 /// Lines of the console that are shown when a guest came to no end of its own.
 pub(crate) const CONSOLE_TAIL: usize = 60;
+
+/// What a guest has besides its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// Busybox in memory, up in seconds.
+    Busybox,
+    /// Debian with systemd, containerd and podman.
+    Node,
+}
 
 /// A guest to run: one kernel, one command.
 pub(crate) struct Spec {

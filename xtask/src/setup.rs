@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::guest::{Arch, kernels};
+use crate::guest::node::rootfs;
+use crate::guest::{Arch, System, kernels};
 use crate::host::{self, Progress};
 
 /// What `test` and `demo` boot when nothing else was asked for.
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// A kernel series to have in target/guest: 5.10, 6.1, 6.12, 6.18, ... or `newest`; repeat for several [default: 6.1 6.18 5.10]
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<String>,
+    /// The root file system of a node, too
+    #[arg(long)]
+    node: bool,
 }
 
 /// One thing that has to be there.
@@ -38,24 +42,31 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let defaults = DEFAULT_SERIES.map(String::from);
     let series = if options.kernels.is_empty() { &defaults[..] } else { &options.kernels[..] };
     let progress = Progress::start();
-    ensure(series)?;
+    let system = if options.node { System::Node } else { System::Busybox };
+    ensure_for(Arch::Amd64, system, series)?;
     progress.say(&format!("set-up: all is there (kernels {})", series.join(", ")));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Everything for a guest of these series, installing what is missing; silent if nothing is. One runs at a time.
 pub(crate) fn ensure(series: &[String]) -> Result<()> {
-    ensure_for(Arch::Amd64, series)
+    ensure_for(Arch::Amd64, System::Busybox, series)
 }
 
-/// The same for a guest of another architecture.
-pub(crate) fn ensure_for(arch: Arch, series: &[String]) -> Result<()> {
+/// The same for a guest of another architecture or with another system.
+pub(crate) fn ensure_for(arch: Arch, system: System, series: &[String]) -> Result<()> {
+    if system == System::Node && arch != Arch::Amd64 {
+        bail!("a node has the machine's own architecture, {}; leave --arch out", Arch::Amd64.name());
+    }
     let mut pieces = rust::missing(arch)?;
-    pieces.extend(packages::missing(arch));
+    pieces.extend(packages::missing(arch, system));
     if arch.lacks_busybox()? {
         pieces.push(busybox_piece(arch));
     }
     pieces.extend(missing_kernels(arch, series)?);
+    if system == System::Node && rootfs::installed()?.is_none() {
+        pieces.push(rootfs_piece());
+    }
     finish(&pieces)
 }
 
@@ -88,6 +99,14 @@ fn busybox_piece(arch: Arch) -> Piece {
         name: format!("busybox for {}", arch.name()),
         remedy: AGAIN.to_owned(),
         install: Box::new(move || arch.fetch_busybox().map(|()| String::from("for guests only"))),
+    }
+}
+
+fn rootfs_piece() -> Piece {
+    Piece {
+        name: String::from("root file system of a node (half a minute)"),
+        remedy: format!("as root, {AGAIN}"),
+        install: Box::new(rootfs::install),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::guest::{self, Arch, CONSOLE_TAIL, End, GuestFile, Outcome, Spec};
+use crate::guest::{self, Arch, CONSOLE_TAIL, End, GuestFile, Outcome, Spec, System};
 use crate::{build, setup};
 
 const TIMED_OUT: u8 = 124;
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    setup::ensure_for(options.arch, std::slice::from_ref(&options.kernel))?;
+    setup::ensure_for(options.arch, System::Busybox, std::slice::from_ref(&options.kernel))?;
     let mut files = options.files;
     if !options.no_build {
         files.extend(build::guest_binaries(options.arch)?.into_iter().map(GuestFile::in_bin));

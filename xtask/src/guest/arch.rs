@@ -71,7 +71,7 @@ impl Arch {
     }
 
     /// Its static busybox.
-    pub(super) fn busybox(self) -> Result<PathBuf> {
+    pub(crate) fn busybox(self) -> Result<PathBuf> {
         match self {
             Self::Amd64 => host::find_program("busybox").context("there is no static busybox; run `cargo xtask setup`"),
             Self::Arm64 => self.fetched_busybox(),

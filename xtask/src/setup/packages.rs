@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Piece;
-use crate::guest::{Arch, sources};
+use crate::guest::{Arch, System, sources};
 use crate::host;
 
 /// The program that shows that a package is there, and the package; the emulator, which depends on the guest, apart.
@@ -21,8 +21,12 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("apt-get", "apt"),
 ];
 
-pub(super) fn missing(arch: Arch) -> Vec<Piece> {
-    let programs = PROGRAMS.into_iter().chain([arch.emulator()]);
+/// What the root file system of a node is made with.
+const FOR_NODES: (&str, &str) = ("mmdebstrap", "mmdebstrap");
+
+pub(super) fn missing(arch: Arch, system: System) -> Vec<Piece> {
+    let for_nodes = (system == System::Node).then_some(FOR_NODES);
+    let programs = PROGRAMS.into_iter().chain([arch.emulator()]).chain(for_nodes);
     let absent = programs.filter(|(program, _)| host::find_program(program).is_none());
     let mut pieces: Vec<Piece> = absent.map(|(_, package)| piece(package)).collect();
     if !has_static_busybox() {
