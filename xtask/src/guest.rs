@@ -1,5 +1,5 @@
-//! Guests: a Debian kernel under emulation with an initramfs of ours, up in seconds, gone without a trace. `run` is the
-//! one way in, for `vm`, `test` and `demo`.
+//! Guests: a Debian kernel under emulation with an initramfs of ours, up in seconds, or with Debian's own system, gone without
+//! a trace. `run` is the one way in, for `vm`, `test` and `demo`.
 
 mod arch;
 pub(crate) mod archive;
@@ -37,15 +37,17 @@ pub(crate) enum System {
 /// A guest to run: one kernel, one command.
 pub(crate) struct Spec {
     pub(crate) arch: Arch,
+    pub(crate) system: System,
     /// A series: "6.1", "6.18", "newest".
     pub(crate) kernel: String,
-    /// The command and its arguments, found in the guest's /bin.
+    /// The command and its arguments, found in the guest's directories of programs.
     pub(crate) command: Vec<String>,
     /// After this long the guest is killed.
     pub(crate) timeout: Duration,
     pub(crate) memory_mib: u32,
     /// Empty `NVMe` disks; number N is /dev/disk/by-id/diskN in the guest.
     pub(crate) disks_mib: Vec<u32>,
+    /// They replace what is there, except the libraries of a node.
     pub(crate) files: Vec<GuestFile>,
     /// Kernel modules to load before the command, with what they depend on.
     pub(crate) modules: Vec<String>,
@@ -60,6 +62,7 @@ impl Spec {
     pub(crate) fn new(kernel: &str, command: &[&str]) -> Self {
         Self {
             arch: Arch::Amd64,
+            system: System::Busybox,
             kernel: kernel.to_owned(),
             command: command.iter().map(ToString::to_string).collect(),
             timeout: Duration::from_mins(2),

@@ -18,6 +18,9 @@ pub(crate) struct Options {
     /// The guest's architecture
     #[arg(long, value_enum, default_value = "amd64")]
     arch: Arch,
+    /// A guest as a node of a cluster: Debian with systemd, containerd and podman, and the container image localhost/busybox:1
+    #[arg(long)]
+    node: bool,
     /// Kernel series: 6.1, 6.18, ... or `newest`
     #[arg(long, value_name = "SERIES", default_value = "6.1")]
     kernel: String,
@@ -48,13 +51,15 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    setup::ensure_for(options.arch, System::Busybox, std::slice::from_ref(&options.kernel))?;
+    let system = if options.node { System::Node } else { System::Busybox };
+    setup::ensure_for(options.arch, system, std::slice::from_ref(&options.kernel))?;
     let mut files = options.files;
     if !options.no_build {
         files.extend(build::guest_binaries(options.arch)?.into_iter().map(GuestFile::in_bin));
     }
     let spec = Spec {
         arch: options.arch,
+        system,
         kernel: options.kernel,
         command: options.command,
         timeout: Duration::from_secs(options.timeout),

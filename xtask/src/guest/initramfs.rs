@@ -1,5 +1,5 @@
-//! The guest's root: busybox, our init, the command, and the files and modules asked for, written as one cpio archive
-//! (format "newc") that the kernel unpacks at boot.
+//! What a guest starts from: our init, busybox, the command, and the files and modules asked for, written as one cpio archive
+//! (format "newc") that the kernel unpacks at boot. It is all of a small guest, and the way to the root file system of a node.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
-use super::{Spec, modules};
+use super::{Spec, System, modules, node};
 
 const INIT: &str = include_str!("init.sh");
 /// Runs the command in every guest.
@@ -30,8 +30,27 @@ const LINK: u32 = 0o120_777;
 /// The archive for a guest.
 pub(super) fn build(spec: &Spec, kernel: &Kernel) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    // The first stage runs on the initramfs itself: its interpreter has to be there too.
     archive.directory("moved");
+    match spec.system {
+        System::Busybox => pack_busybox(&mut archive, spec)?,
+        System::Node => pack_node(&mut archive, spec)?,
+    }
+    archive.file(&placed("guest/run"), PLAIN, RUN.as_bytes());
+    archive.file(&placed("guest/command"), PLAIN, script(&spec.command).as_bytes());
+    pack_modules(&mut archive, spec, kernel)?;
+    for file in &spec.files {
+        let Some(path) = file.guest.strip_prefix('/') else {
+            bail!("the guest's path `{}` must start with /", file.guest);
+        };
+        let path = if spec.system == System::Node { in_node(path)? } else { path.to_owned() };
+        archive.host_file(&placed(&path), &file.host)?;
+    }
+    Ok(archive.finish())
+}
+
+/// All that a small guest is.
+fn pack_busybox(archive: &mut Archive, spec: &Spec) -> Result<()> {
+    // The first stage runs on the initramfs itself: its interpreter has to be there too.
     archive.directory("bin");
     archive.link("bin/busybox", "/root-files/bin/busybox");
     archive.file("init", EXECUTABLE, INIT.as_bytes());
@@ -41,20 +60,32 @@ pub(super) fn build(spec: &Spec, kernel: &Kernel) -> Result<Vec<u8>> {
     archive.host_file(&placed("bin/busybox"), &spec.arch.busybox()?)?;
     archive.file(&placed("init"), EXECUTABLE, INIT.as_bytes());
     archive.file(&placed("etc/fstab"), PLAIN, FSTAB.as_bytes());
-    archive.file(&placed("guest/run"), PLAIN, RUN.as_bytes());
-    archive.file(&placed("guest/command"), PLAIN, script(&spec.command).as_bytes());
-    pack_modules(&mut archive, spec, kernel)?;
-    for file in &spec.files {
-        if !file.guest.starts_with('/') {
-            bail!("the guest's path `{}` must start with /", file.guest);
-        }
-        archive.host_file(&placed(file.guest.trim_start_matches('/')), &file.host)?;
-    }
-    Ok(archive.finish())
+    Ok(())
+}
+
+/// What leads to a node's root file system.
+fn pack_node(archive: &mut Archive, spec: &Spec) -> Result<()> {
+    archive.directory("bin");
+    archive.link("bin/busybox", "/root-files/guest/busybox");
+    archive.file("init", EXECUTABLE, node::INIT.as_bytes());
+    archive.host_file(&placed("guest/busybox"), &spec.arch.busybox()?)?;
+    archive.file(&placed("guest/start"), PLAIN, node::START.as_bytes());
+    Ok(())
 }
 
 fn placed(name: &str) -> String {
     format!("{FILES}/{name}")
+}
+
+/// Where a file goes in a node: Debian's directories of programs and libraries are links into /usr, which must not be replaced.
+fn in_node(path: &str) -> Result<String> {
+    let top = path.split('/').next().unwrap_or_default();
+    let path = if ["bin", "lib", "lib64", "sbin"].contains(&top) { format!("usr/{path}") } else { path.to_owned() };
+    // The machine's C library in the place of Debian's, and nothing would start any more.
+    if path.starts_with("usr/lib") {
+        bail!("`/{path}` could replace a library of the node, which has its own; leave it out");
+    }
+    Ok(path)
 }
 
 /// A script that becomes the command, whatever its arguments contain.
@@ -65,6 +96,9 @@ fn script(command: &[String]) -> String {
 
 fn pack_modules(archive: &mut Archive, spec: &Spec, kernel: &Kernel) -> Result<()> {
     let mut names: Vec<String> = CHANNEL.map(String::from).to_vec();
+    if spec.system == System::Node {
+        names.extend(node::MODULES.map(String::from));
+    }
     names.extend(spec.modules.iter().cloned());
     let mut list = String::new();
     for (number, path) in modules::closure(kernel, &names)?.iter().enumerate() {
@@ -150,6 +184,15 @@ mod tests {
     fn a_command_survives_quoting() {
         let command = ["sh", "-c", "echo 'a b'; exit 7"].map(String::from);
         assert_eq!(script(&command), "exec 'sh' '-c' 'echo '\\''a b'\\''; exit 7'\n");
+    }
+
+    #[test]
+    fn programs_of_a_node_are_below_usr_and_libraries_are_its_own() {
+        assert_eq!(in_node("bin/mount-tracer").unwrap(), "usr/bin/mount-tracer");
+        assert_eq!(in_node("btrfs.img").unwrap(), "btrfs.img");
+        assert_eq!(in_node("library/x").unwrap(), "library/x");
+        assert!(in_node("lib64/ld-linux-x86-64.so.2").is_err());
+        assert!(in_node("usr/lib/x86_64-linux-gnu/libc.so.6").is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 use super::labelled::Labelled;
-use super::{Arch, End, Outcome, Spec, initramfs};
+use super::{Arch, End, Outcome, Spec, System, initramfs, node};
 use crate::host;
 
 /// The first QEMU whose emulation of cmpxchg16b survives two vCPUs.
@@ -137,7 +137,7 @@ fn command(spec: &Spec, kernel: &Kernel, room: &Room) -> Result<Command> {
         "-cpu",
         processor(spec.arch)?,
     ]);
-    let append = format!("{} {APPEND}", spec.arch.kernel_options());
+    let append = format!("{} {APPEND}{}", spec.arch.kernel_options(), system_options(spec.system));
     command.args(["-m", &format!("{}M", spec.memory_mib), "-append", &append]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(room.path("initramfs"));
     command.args([
@@ -157,9 +157,26 @@ fn command(spec: &Spec, kernel: &Kernel, room: &Room) -> Result<Command> {
         let drive = format!("file={file},if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap");
         command.args(["-drive", &drive, "-device", &format!("nvme,serial=disk{number},drive=disk{number}")]);
     }
+    if spec.system == System::Node {
+        command.args(root_disk()?);
+    }
     let log = File::create(room.path("qemu.log")).context("creating QEMU's log")?;
     command.stdout(Stdio::null()).stderr(log);
     Ok(command)
+}
+
+fn system_options(system: System) -> String {
+    match system {
+        System::Busybox => String::new(),
+        System::Node => format!(" {}", node::KERNEL_OPTIONS),
+    }
+}
+
+/// The root file system of a node; what the guest writes to it goes with the guest.
+fn root_disk() -> Result<[String; 4]> {
+    let (file, disk) = (shown(&node::rootfs::require()?)?, node::DISK);
+    let drive = format!("file={file},if=none,id={disk},format=raw,cache=unsafe,discard=unmap,snapshot=on");
+    Ok(["-drive".to_owned(), drive, "-device".to_owned(), format!("nvme,serial={disk},drive={disk}")])
 }
 
 /// QEMU, ended by the kernel when we end, however that happens.

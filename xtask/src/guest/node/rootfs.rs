@@ -43,6 +43,11 @@ const FILES: [(&str, &str); 8] = [
     ("etc/systemd/journald.conf.d/guest.conf", "[Journal]\nStorage=volatile\nRateLimitBurst=0\n"),
 ];
 
+/// The image, or an error that says how to get it.
+pub(crate) fn require() -> Result<PathBuf> {
+    installed()?.context("the root file system of a node is not in target/guest/node; the set-up has to make it first")
+}
+
 /// The image, if it is there and of today's recipe.
 pub(crate) fn installed() -> Result<Option<PathBuf>> {
     let dir = dir()?;
