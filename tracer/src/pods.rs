@@ -1,6 +1,7 @@
 //! Pods as the node shows them: their cgroups' names and the kubelet's directories. Pure tables and parsers.
 
 pub mod cgroup_path;
+pub mod cri;
 pub mod kubelet_path;
 pub mod owners;
 pub mod pod_uid;

@@ -6,6 +6,7 @@ mod arm64;
 mod audit;
 mod bench;
 mod build;
+mod cri;
 mod demo;
 mod guest;
 mod host;
@@ -45,6 +46,8 @@ enum Command {
     Bench(bench::Options),
     /// Check what our dependencies bring along: bans, licences, sources, advisories
     Audit(audit::Options),
+    /// Write the client of the container runtime interface anew, from its proto file
+    Cri(cri::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Audit(options) => audit::run(&options),
+        Command::Cri(options) => cri::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
