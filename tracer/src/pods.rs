@@ -3,6 +3,7 @@
 pub mod cgroup_path;
 pub mod cri;
 pub mod kubelet_path;
+pub mod named;
 pub mod owners;
 pub mod pod_uid;
 pub mod runtimes;

@@ -10,3 +10,5 @@
 #[rustfmt::skip]
 pub mod api;
 pub mod codec;
+pub mod info;
+pub mod names;
