@@ -1,4 +1,5 @@
-//! Pods as the node shows them: their cgroups' names and the kubelet's directories. Pure tables and parsers.
+//! Pods as the node shows them: their cgroups' names, the kubelet's directories, and what the container runtime calls them. Pure tables
+//! and parsers, but for the runtime's socket.
 
 pub mod cgroup_path;
 pub mod cri;
