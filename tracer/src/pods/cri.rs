@@ -211,3 +211,6 @@ async fn sandbox(client: &mut Client, id: &str) -> Result<Option<PodSandbox>, St
 fn is_ours(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
+
+#[cfg(test)]
+mod tests;
