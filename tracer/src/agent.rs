@@ -7,6 +7,7 @@ mod error;
 mod hands;
 mod lock;
 mod metrics_door;
+mod namer;
 mod owners;
 mod policy_watch;
 mod pump;
@@ -25,10 +26,11 @@ use std::{
 pub use self::{
     doors::{DIRECTORY, Doors, Metrics},
     error::AgentError,
+    namer::{RuntimeSocket, name_all},
     record::RecordFile,
     replay::replay,
 };
-use self::{hands::Hands, owners::OwnersHand, pump::Beside};
+use self::{hands::Hands, namer::Namer, owners::OwnersHand, pump::Beside};
 use crate::{
     cli::{EXIT_LOSS, trace::Settings},
     clock::Clock,
@@ -63,17 +65,19 @@ pub fn trace(
     fail_on_loss: bool,
     record: Option<RecordFile>,
     existing: bool,
+    runtime: RuntimeSocket,
 ) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
     let owners = Some(OwnersHand::new(Path::new(CGROUP_ROOT)));
-    let beside = Beside { duration: settings.duration, record, tables: existing, owners, ..Beside::default() };
+    let namer = Some(Namer::start(runtime)?);
+    let beside = Beside { duration: settings.duration, record, tables: existing, owners, namer, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
     let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
         Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
-        Effect::Limit(_) | Effect::Read(_) | Effect::Ask(_) => Ok((Flow::On, None)),
+        Effect::Limit(_) | Effect::Read(_) | Effect::Ask(_) | Effect::Name(_) => Ok((Flow::On, None)),
     })?;
     let failed = fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
@@ -108,7 +112,7 @@ pub fn limit(
             }
             Ok((Flow::On, None))
         }
-        Effect::Read(_) | Effect::Ask(_) => Ok((Flow::On, None)),
+        Effect::Read(_) | Effect::Ask(_) | Effect::Name(_) => Ok((Flow::On, None)),
         Effect::Limit(order) => Ok((Flow::On, hands.carry_out(order)?)),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 //! written or shown goes out as an effect.
 
 mod asking;
+mod naming;
 
 pub use self::asking::Ask;
 use self::asking::Asking;
@@ -20,7 +21,7 @@ use crate::{
     },
     mirror::{Mirror, ReadCounts, Sizes},
     operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled},
-    pods::owners::Inhabitant,
+    pods::{named::Named, owners::Inhabitant, runtimes::ContainerId},
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -59,6 +60,8 @@ pub enum Input<'a> {
     Answered(Vec<Option<Vec<u8>>>),
     /// Who is in the mount namespaces that are there.
     Inhabited(Vec<Inhabitant>),
+    /// What the runtime says of a container: the answer to [`Effect::Name`]; `None` where it does not know it, or cannot be asked.
+    Named(ContainerId, Option<Box<Named>>),
     /// The mirror is to be compared with all tables.
     Audit,
     /// The policy's file has changed.
@@ -82,6 +85,8 @@ pub enum Effect {
     },
     /// Answer this before any other effect is carried out: an operation is shown with the answers.
     Ask(Vec<Ask>),
+    /// Ask the runtime what this container is called. Operations wait for the answer for some time.
+    Name(ContainerId),
     /// Do what the limiter wants.
     Limit(Order),
     /// Read the mount table of the namespace with this inode number.
@@ -103,6 +108,8 @@ pub struct Counts {
     pub operations: u64,
     /// Failing calls that were only counted.
     pub throttled: u64,
+    /// Operations that were shown with the id of a container whose name nobody told in time.
+    pub unnamed: u64,
 }
 
 /// The core.
@@ -140,7 +147,7 @@ impl Engine {
 
     /// What went on so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { unnamed: self.asking.naming.unnamed, ..self.counts }
     }
 
     /// Operations so far, by kind and result.
@@ -162,7 +169,8 @@ impl Engine {
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let limiter = self.limiter.as_ref().and_then(Limiter::next_deadline_ns);
         let mirror = self.mirror.as_ref().and_then(Mirror::next_due_ns);
-        limiter.into_iter().chain(self.assemble.next_expiry_ns()).chain(mirror).min()
+        let naming = self.asking.naming.next_deadline_ns();
+        limiter.into_iter().chain(self.assemble.next_expiry_ns()).chain(mirror).chain(naming).min()
     }
 
     /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
@@ -185,10 +193,10 @@ impl Engine {
                 match decode(record) {
                     Ok(Fact::Cgroup { made, path, id, uid }) => self.cgroup(made, &path, id, uid, now_ns),
                     Ok(Fact::CgroupEntered { cgroup_id, namespace }) => {
-                        self.tell_owners(|asking| asking.entered(namespace, cgroup_id))
+                        self.tell_owners(|asking| asking.entered(namespace, cgroup_id, now_ns))
                     }
                     Ok(fact) => {
-                        let mut effects = self.made(&fact);
+                        let mut effects = self.made(&fact, now_ns);
                         let assembled = self.fact(fact);
                         effects.extend(self.emit(assembled, now_ns));
                         effects
@@ -224,7 +232,8 @@ impl Engine {
                 let found = self.existing.read(inum).into_iter();
                 self.emit(found.map(|one| Assembled::Operation(Box::new(one))).collect(), now_ns)
             }
-            Input::Answered(paths) => self.asking.answered(paths),
+            Input::Answered(paths) => self.asking.answered(paths, now_ns),
+            Input::Named(id, named) => self.asking.naming.named(id, named.map(|named| *named), now_ns),
             Input::Inhabited(found) => {
                 self.asking.owners.inhabited(found);
                 Vec::new()
@@ -232,11 +241,14 @@ impl Engine {
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();
-                self.emit(open, now_ns)
+                let mut effects = self.emit(open, now_ns);
+                effects.extend(self.asking.naming.end());
+                effects
             }
             Input::Deadline(read_until_ns) => {
                 let expired = self.assemble.expire(read_until_ns);
                 let mut effects = self.emit(expired, now_ns);
+                effects.extend(self.asking.naming.go_on(now_ns));
                 effects.extend(self.limit(|limiter| limiter.deadline(now_ns, read_until_ns)));
                 effects
             }
@@ -356,7 +368,7 @@ impl Engine {
                     // The limiter's operations are shown to nobody.
                     effects.extend(match self.limiter {
                         Some(_) => vec![Effect::Emit { seq, operation }],
-                        None => self.asking.show(seq, operation),
+                        None => self.asking.show(seq, operation, now_ns),
                     });
                 }
                 Assembled::Nothing => {}

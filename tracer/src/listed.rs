@@ -3,7 +3,7 @@
 use crate::{
     operation::{Mount, Namespace},
     options::Options,
-    pods::cgroup_path::Owner,
+    pods::{cgroup_path::Owner, named::Named},
 };
 
 /// A mount as a table has it.
@@ -28,6 +28,8 @@ pub struct Task {
     pub comm: Vec<u8>,
     /// Whose its cgroup is.
     pub owner: Owner,
+    /// What that is called, where the runtime has said it.
+    pub named: Option<Named>,
 }
 
 /// The mount table of a namespace.

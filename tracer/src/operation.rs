@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::Dev,
-    pods::{cgroup_path::Owner, owners::Home},
+    pods::{cgroup_path::Owner, named::Named, owners::Home},
 };
 
 /// A mount namespace.
@@ -569,6 +569,19 @@ pub struct Whose {
     pub actor: Option<Arc<Owner>>,
     /// Whose the mount namespaces of its mounts are, and the one that was made or ended, by inode number.
     pub namespaces: BTreeMap<u32, Home>,
+    /// What they are called, as far as a runtime says it.
+    pub names: Vec<Arc<Named>>,
+}
+
+impl Whose {
+    /// What an owner is called: its container, or for one that is in none the pod. A runtime that says of another pod's container that it is
+    /// this one says nothing.
+    pub fn named(&self, owner: &Owner) -> Option<&Named> {
+        let uid = &owner.pod.as_ref()?.uid;
+        let id = owner.container.as_ref().map(|container| &container.id);
+        let is_it = |named: &&Named| named.pod_uid.as_ref() == Some(uid) && id.is_none_or(|id| named.id == *id);
+        self.names.iter().map(Arc::as_ref).find(is_it)
+    }
 }
 
 impl Operation {

@@ -8,7 +8,8 @@
 //! guest-tests --test-threads=1
 //! ```
 //!
-//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects.
+//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects. `pods` needs a node with
+//! containerd, and runs only where it is asked for.
 //!
 //! The trials act on one machine, so they run one after the other.
 
@@ -51,6 +52,7 @@ mod guest {
     pub(crate) mod parts;
     pub(crate) mod paths;
     pub(crate) mod pivots;
+    pub(crate) mod pods;
     pub(crate) mod policies;
     pub(crate) mod propagation;
     pub(crate) mod races;
@@ -67,6 +69,7 @@ mod guest {
     pub(crate) mod actor;
     pub(crate) mod asking;
     pub(crate) mod btf;
+    pub(crate) mod cri;
     pub(crate) mod disk;
     pub(crate) mod expect;
     pub(crate) mod ground;
@@ -87,8 +90,8 @@ use guest::callers32;
 use guest::{
     actor, burst, changes, check, counting, detached, doors, existing, expiry, failures, flags, floods, gone, ground,
     groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
-    namespaces, operations, order, owners, parts, paths, pivots, policies, program, propagation, races, recordings,
-    refusals, reloads, secrets, strange, superblocks, terminal, trees, trial,
+    namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program, propagation, races,
+    recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial,
 };
 
 fn main() -> ExitCode {
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
         reloads::trials(),
         doors::trials(),
         counting::trials(),
+        pods::trials(),
     ];
     let trials = trial::chosen(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);

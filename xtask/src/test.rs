@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::guest::{Arch, System};
 use crate::setup;
 use count::Count;
 pub(crate) use plan::Attach;
@@ -162,12 +163,18 @@ impl Step {
     }
 }
 
+/// What these guests need.
+fn set_up(guests: &[Guest]) -> Result<()> {
+    let has_node = guests.iter().any(|guest| guest.system() == System::Node);
+    let system = if has_node { System::Node } else { System::Busybox };
+    setup::ensure_for(Arch::Amd64, system, &plan::kernels(guests))
+}
+
 pub(crate) fn run(options: &Options) -> ExitCode {
     let guests = options.guests();
     let mut report = Report::default();
     let ready = report.step("set-up", || {
-        if options.quick { setup::ensure_toolchain() } else { setup::ensure(&plan::kernels(&guests)) }
-            .map(|()| Count::default())
+        if options.quick { setup::ensure_toolchain() } else { set_up(&guests) }.map(|()| Count::default())
     });
     if ready {
         host_steps::run(&mut report);

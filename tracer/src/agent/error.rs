@@ -24,6 +24,9 @@ pub enum AgentError {
     /// No thread.
     #[error("cannot start a thread that answers who asks")]
     DoorsThread(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start a thread that asks the container runtime for names")]
+    NamesThread(#[source] io::Error),
     /// No processes.
     #[error("cannot look through /proc for mount namespaces")]
     Tasks(#[source] io::Error),

@@ -2,6 +2,7 @@
 
 mod asked;
 mod figures;
+mod node;
 mod waits;
 
 use std::{
@@ -16,10 +17,11 @@ use tokio::{runtime, sync::mpsc::Receiver, time::sleep};
 use self::{
     asked::Asked,
     figures::Told,
-    waits::{Signals, changed_or_never, next_or_never, sleep_or_never, yield_or_never},
+    waits::{Signals, changed_or_never, named_or_never, next_or_never, sleep_or_never, yield_or_never},
 };
 use super::{
     AgentError, asks, boot_ns,
+    namer::Namer,
     owners::OwnersHand,
     policy_watch::PolicyWatch,
     reader::{self, Read, Reader},
@@ -27,8 +29,7 @@ use super::{
     stats::Stats,
 };
 use crate::{
-    engine::{Ask, Counts, Effect, Engine, Input},
-    host::statmount,
+    engine::{Counts, Effect, Engine, Input},
     limit::policy::Policy,
     operation::Gap,
     output::{recording::Totals, say::note, show::Flow},
@@ -91,6 +92,7 @@ pub(super) fn run(
             told: Told::new(before.clone()),
             tables: Vec::new(),
             owners: beside.owners,
+            namer: beside.namer,
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -128,6 +130,8 @@ pub(super) struct Beside {
     pub(super) asked: Option<Receiver<asks::Ask>>,
     /// Where whose something is can be looked up; `None` when nobody is told.
     pub(super) owners: Option<OwnersHand>,
+    /// Who asks for names; `None` when nobody is told.
+    pub(super) namer: Option<Namer>,
 }
 
 /// How to wait for the next records.
@@ -154,6 +158,7 @@ struct Pump<'a, A> {
     asked: Asked,
     told: Told,
     owners: Option<OwnersHand>,
+    namer: Option<Namer>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -189,7 +194,7 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
-            let (mut policy, mut table, mut idle) = (None, None, false);
+            let (mut policy, mut table, mut named, mut idle) = (None, None, None, false);
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
@@ -197,6 +202,7 @@ impl<A: Act> Pump<'_, A> {
                 () = sleep(LOOK) => { idle = true; false }
                 () = yield_or_never(self.wait != Wait::Wake) => false,
                 read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
+                answer = named_or_never(self.namer.as_mut()) => { named = answer; false }
                 () = self.asked.next() => false,
                 new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
                 () = signals.next() => true,
@@ -211,6 +217,11 @@ impl<A: Act> Pump<'_, A> {
             }
             if let Some(policy) = policy
                 && self.step(Input::Policy(policy))? == Flow::End
+            {
+                return Ok(self.engine.counts());
+            }
+            if let Some((id, answer)) = named
+                && self.step(Input::Named(id, answer))? == Flow::End
             {
                 return Ok(self.engine.counts());
             }
@@ -308,28 +319,6 @@ impl<A: Act> Pump<'_, A> {
         if throttled.is_empty() { Ok(Flow::On) } else { self.step(Input::Throttled(throttled)) }
     }
 
-    /// Who is where, as far as it was not told.
-    fn look_around(&mut self) -> Result<Flow, AgentError> {
-        match &self.owners {
-            Some(owners) => self.step(Input::Inhabited(owners.inhabitants())),
-            None => Ok(Flow::On),
-        }
-    }
-
-    /// What the node says.
-    fn answered(&mut self, asks: &[Ask]) -> Result<Vec<Effect>, AgentError> {
-        let answer = |ask: &Ask| match ask {
-            Ask::Mount(mount) => statmount::path(*mount),
-            Ask::Cgroup(id) => self.owners.as_ref()?.path(*id).map(String::into_bytes),
-        };
-        let input = Input::Answered(asks.iter().map(answer).collect());
-        let now_ns = boot_ns();
-        if let Some(record) = &mut self.record {
-            record.input(&input, now_ns)?;
-        }
-        Ok(self.engine.step(input, now_ns))
-    }
-
     /// One input, and what its effects answer.
     fn step(&mut self, input: Input<'_>) -> Result<Flow, AgentError> {
         let now_ns = boot_ns();
@@ -341,6 +330,10 @@ impl<A: Act> Pump<'_, A> {
             match effect {
                 Effect::Read(inum) => {
                     self.reader.iter_mut().for_each(|reader| reader.ask(inum));
+                    continue;
+                }
+                Effect::Name(id) => {
+                    self.namer.iter().for_each(|namer| namer.ask(id.clone()));
                     continue;
                 }
                 Effect::Ask(asks) => {

@@ -45,6 +45,7 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
             Frame::Loss(gap) => Input::Loss(gap),
             Frame::Throttled(all) => Input::Throttled(all),
             Frame::Deadline(read_until_ns) => Input::Deadline(read_until_ns),
+            Frame::Named(id, named) => Input::Named(id, named),
             Frame::Inhabited(found) => Input::Inhabited(found),
             Frame::TableRead(inum, began_ns) => Input::TableRead { inum, began_ns },
             Frame::Answered(paths) => {

@@ -22,14 +22,14 @@ impl Stats {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { operations, unresolved, undecodable, throttled, .. } = self.counts;
+        let Counts { operations, unresolved, undecodable, throttled, unnamed, .. } = self.counts;
         let Totals { dropped, records_lost, missed } = self.totals;
         let missed = missed.map_or_else(|| "unknown".to_owned(), |missed| missed.to_string());
         let unresolved = unresolved + undecodable;
         write!(
             f,
             "stats: seen={operations} dropped={dropped} missed={missed} unresolved={unresolved} records_lost={records_lost} \
-             throttled={throttled}"
+             throttled={throttled} unnamed={unnamed}"
         )
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Component, PathBuf};
 
+mod labels;
+
+use self::labels::{LabelPattern, label, labels};
 use super::nearest::{nearest, or_one_of};
 use crate::{
     glob::Glob,
@@ -75,12 +78,18 @@ pub struct MountArgs {
     /// Where it is, from its namespace's root: /mnt, '/var/lib/kubelet/*'
     #[arg(long, value_delimiter = ',', value_name = "PATH", value_parser = item(path))]
     target: Vec<Item<Pattern>>,
-    /// The pod whose it is, by its uid
-    #[arg(long, value_delimiter = ',', value_name = "UID", value_parser = item(pattern))]
+    /// The namespace of the pod whose it is: default, 'team-*'
+    #[arg(short, long, value_delimiter = ',', value_name = "NAMESPACE", value_parser = item(pattern))]
+    namespace: Vec<Item<Pattern>>,
+    /// The pod whose it is, by its name or uid
+    #[arg(long, value_delimiter = ',', value_name = "POD", value_parser = item(pattern))]
     pod: Vec<Item<Pattern>>,
-    /// The container whose it is, by its id or the first twelve digits of it
-    #[arg(short, long, value_delimiter = ',', value_name = "ID", value_parser = item(pattern))]
+    /// The container whose it is, by its name, its id or the first twelve digits of that
+    #[arg(short, long, value_delimiter = ',', value_name = "CONTAINER", value_parser = item(pattern))]
     container: Vec<Item<Pattern>>,
+    /// A label of the pod whose it is: app=web, 'tier=b*', app for any value
+    #[arg(short = 'l', long, value_delimiter = ',', value_name = "KEY[=VALUE]", value_parser = item(label))]
+    label: Vec<Item<LabelPattern>>,
 }
 
 /// An item of a list.
@@ -123,6 +132,8 @@ impl MountArgs {
             fstype: globs("--fstype", &self.fstype)?,
             source: globs("--source", &self.source)?,
             target: globs("--target", &self.target)?,
+            namespace: globs("--namespace", &self.namespace)?,
+            label: labels(&self.label)?,
             pod: globs("--pod", &self.pod)?,
             container: globs("--container", &self.container)?,
             ..Filter::default()
@@ -315,6 +326,10 @@ mod tests {
             (vec!["--source", "a\\b"], "did you mean `a\\x5cb`?"),
             (vec!["--source", "a\tb\\xFF"], "did you mean `a\\x09b\\xff`?"),
             (vec!["--fstype", ""], "leave out one comma"),
+            (vec!["-l", "a*=web"], "only the value may have wildcards"),
+            (vec!["-l", "=web"], "write a label's key"),
+            (vec!["-l", "app=web,!app"], "--label can match nothing"),
+            (vec!["-n", "team-a,!team-*"], "--namespace can match nothing"),
             (vec!["-p", "1,!1"], "--pid can match nothing"),
             (vec!["-t", "fuse.*,ext4,!ext4,!fuse*"], "--fstype can match nothing"),
             (vec!["-e", "mount,!*"], "--event can match nothing"),
@@ -337,6 +352,7 @@ mod tests {
             vec!["-x", "-e", "namespace_*,mount"],
             vec!["-x", "-e", "gap"],
             vec!["--target", "*/mount"],
+            vec!["-l", "app,!app=web"],
             vec!["--source", "[fe80::1]:/export"],
         ] {
             assert!(typed(&flags).is_ok(), "{flags:?}: {}", refusal(&flags));

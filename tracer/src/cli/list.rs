@@ -11,7 +11,7 @@ use super::{
     look::{self, Form, Output},
 };
 use crate::{
-    agent::CGROUP_ROOT,
+    agent::{self, CGROUP_ROOT, RuntimeSocket},
     host::mount_tables::{self, Roots, Tables, Which},
     listed::MountTable,
     output::{
@@ -39,6 +39,9 @@ pub struct Args {
     /// Those of every mount namespace of the node
     #[arg(long)]
     all: bool,
+    /// The socket of the container runtime that is asked for names; `none` for no names [default: the well-known ones]
+    #[arg(long, value_name = "PATH")]
+    cri_socket: Option<RuntimeSocket>,
     #[command(flatten)]
     form: Form,
     /// Only these columns: TARGET,OPTIONS; or, with a plus, these too: +ID,PARENT
@@ -92,6 +95,9 @@ impl Args {
     }
 
     fn show(&self, Tables { mut tables, notes }: Tables, look: &Look<Mounts>, filter: &Filter) -> ExitCode {
+        if self.needs_names(look, filter) {
+            agent::name_all(&mut tables, self.cri_socket.clone().unwrap_or_default());
+        }
         for words in &notes {
             note(format_args!("mount-tracer: {words}"));
         }
@@ -108,6 +114,15 @@ impl Args {
         }
     }
 
+    /// Whether anything of a runtime is shown or asked for: it may be slow to answer.
+    fn needs_names(&self, look: &Look<Mounts>, filter: &Filter) -> bool {
+        let of_owner = ["NAMESPACE", "POD", "CONTAINER"];
+        let (Choice::Only(columns) | Choice::Plus(columns)) = &look.choice;
+        let shown = columns.iter().any(|column| of_owner.contains(&column.name));
+        let headed = self.all && look.tree;
+        shown || headed || self.form.output == Output::Json || !filter.wants_everybody()
+    }
+
     /// Takes away what the filter does not want; what to say when nothing is left, as findmnt fails then too.
     fn leave_wanted(&self, tables: &mut Vec<MountTable>, filter: &Filter) -> Option<String> {
         if filter.wants_all_mounts() {
@@ -115,7 +130,11 @@ impl Args {
         }
         let mounts = tables.iter().flat_map(|table| &table.mounts);
         let fstypes: Vec<String> = mounts.map(|listed| escape(&listed.mount.fstype)).collect();
-        tables.retain(|table| filter.wants_owners(&table.task.iter().map(|task| &task.owner).collect::<Vec<_>>()));
+        let owner = |table: &MountTable| {
+            let owners: Vec<_> = table.task.iter().map(|task| (&task.owner, task.named.as_ref())).collect();
+            filter.wants_owners(&owners)
+        };
+        tables.retain(owner);
         for table in tables.iter_mut() {
             table.mounts.retain(|listed| filter.wants(&listed.mount));
         }

@@ -9,7 +9,7 @@ use super::{
     look::{self, Output},
 };
 use crate::{
-    agent::{self, AgentError, RecordFile},
+    agent::{self, AgentError, RecordFile, RuntimeSocket},
     operation::Op,
     output::{
         columns::{self, Operations},
@@ -40,6 +40,9 @@ pub struct Args {
     /// Write all that is seen into this file too, whatever is shown of it, for `replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// The socket of the container runtime that is asked for names; `none` for no names [default: the well-known ones]
+    #[arg(long, value_name = "PATH")]
+    cri_socket: Option<RuntimeSocket>,
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
@@ -100,7 +103,15 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     let record = args.record.as_deref().map(RecordFile::create).transpose()?;
     let besides = [Needed::Owners].into_iter().chain(args.existing.then_some(Needed::Existing)).collect::<Vec<_>>();
     match super::probes::attach(args.probes, &besides, None) {
-        Ok((probes, rings)) => agent::trace(probes, rings, settings, args.fail_on_loss, record, args.existing),
+        Ok((probes, rings)) => agent::trace(
+            probes,
+            rings,
+            settings,
+            args.fail_on_loss,
+            record,
+            args.existing,
+            args.cri_socket.clone().unwrap_or_default(),
+        ),
         Err(status) => Ok(status),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, Engine};
+use super::{Effect, Engine, naming::Naming};
 use crate::{
     decode::Fact,
     operation::{Namespace, NamespaceChange, Op, Operation, Whereabouts, Whose},
@@ -35,28 +35,37 @@ pub(super) struct Asking {
     /// In the order in which it was asked.
     waits: VecDeque<(Vec<Ask>, Waits)>,
     pub(super) owners: Owners,
+    pub(super) naming: Naming,
 }
 
 impl Asking {
     /// A namespace was made.
-    pub(super) fn made(&mut self, change: NamespaceChange, cgroup: u64) -> Vec<Effect> {
-        self.about(cgroup, Waits::Made(change, cgroup))
+    pub(super) fn made(&mut self, change: NamespaceChange, cgroup: u64, now_ns: u64) -> Vec<Effect> {
+        self.about(cgroup, Waits::Made(change, cgroup), now_ns)
     }
 
     /// A process was put into a cgroup.
-    pub(super) fn entered(&mut self, namespace: Namespace, cgroup: u64) -> Vec<Effect> {
-        self.about(cgroup, Waits::Entered(namespace, cgroup))
+    pub(super) fn entered(&mut self, namespace: Namespace, cgroup: u64, now_ns: u64) -> Vec<Effect> {
+        self.about(cgroup, Waits::Entered(namespace, cgroup), now_ns)
+    }
+
+    /// A cgroup was made. The name of a container is asked for before anything of it happens.
+    pub(super) fn cgroup_made(&mut self, path: &str, id: u64, uid: u32, now_ns: u64) -> Vec<Effect> {
+        self.owners.cgroup_made(path, id, uid);
+        let Self { owners, naming, .. } = self;
+        naming.keep(|| owners.containers());
+        owners.of_cgroup(id).map(|owner| naming.meet(owner, now_ns)).unwrap_or_default()
     }
 
     /// An operation is to be shown.
-    pub(super) fn show(&mut self, seq: u64, operation: Box<Operation>) -> Vec<Effect> {
+    pub(super) fn show(&mut self, seq: u64, operation: Box<Operation>, now_ns: u64) -> Vec<Effect> {
         let cgroup = cgroup_of(&operation).filter(|cgroup| self.owners.must_ask(*cgroup));
         let asks = operation.cut().into_iter().map(Ask::Mount).chain(cgroup.map(Ask::Cgroup)).collect();
-        self.ask(asks, Waits::Show(seq, operation))
+        self.ask(asks, Waits::Show(seq, operation), now_ns)
     }
 
     /// The answers to what was asked first.
-    pub(super) fn answered(&mut self, paths: Vec<Option<Vec<u8>>>) -> Vec<Effect> {
+    pub(super) fn answered(&mut self, paths: Vec<Option<Vec<u8>>>, now_ns: u64) -> Vec<Effect> {
         let Some((asks, waits)) = self.waits.pop_front() else { return Vec::new() };
         let mut paths = paths.into_iter();
         let mut later = Vec::new();
@@ -75,24 +84,24 @@ impl Asking {
             }
             other => other,
         };
-        self.goes_on(waits)
+        self.goes_on(waits, now_ns)
     }
 
-    fn about(&mut self, cgroup: u64, waits: Waits) -> Vec<Effect> {
+    fn about(&mut self, cgroup: u64, waits: Waits, now_ns: u64) -> Vec<Effect> {
         let asks = if self.owners.must_ask(cgroup) { vec![Ask::Cgroup(cgroup)] } else { Vec::new() };
-        self.ask(asks, waits)
+        self.ask(asks, waits, now_ns)
     }
 
-    fn ask(&mut self, asks: Vec<Ask>, waits: Waits) -> Vec<Effect> {
+    fn ask(&mut self, asks: Vec<Ask>, waits: Waits, now_ns: u64) -> Vec<Effect> {
         // What comes later may depend on what waits.
         if asks.is_empty() && self.waits.is_empty() {
-            return self.goes_on(waits);
+            return self.goes_on(waits, now_ns);
         }
         self.waits.push_back((asks.clone(), waits));
         vec![Effect::Ask(asks)]
     }
 
-    fn goes_on(&mut self, waits: Waits) -> Vec<Effect> {
+    fn goes_on(&mut self, waits: Waits, now_ns: u64) -> Vec<Effect> {
         match waits {
             Waits::Made(change, cgroup) => self.owners.namespace_made(change.namespace, change.copied_from, cgroup),
             Waits::Entered(namespace, cgroup) => self.owners.entered(namespace, cgroup),
@@ -101,7 +110,7 @@ impl Asking {
                 if let (Op::NamespaceDestroyed, Some(change)) = (operation.op, operation.namespace) {
                     self.owners.namespace_ended(change.namespace);
                 }
-                return vec![Effect::Emit { seq, operation }];
+                return self.naming.show(seq, operation, now_ns);
             }
         }
         Vec::new()
@@ -110,10 +119,10 @@ impl Asking {
 
 impl Engine {
     /// A namespace that a fact says was made.
-    pub(super) fn made(&mut self, fact: &Fact) -> Vec<Effect> {
+    pub(super) fn made(&mut self, fact: &Fact, now_ns: u64) -> Vec<Effect> {
         match fact {
             Fact::NamespaceMade { actor, change, .. } => {
-                self.tell_owners(|asking| asking.made(*change, actor.cgroup_id))
+                self.tell_owners(|asking| asking.made(*change, actor.cgroup_id, now_ns))
             }
             _ => Vec::new(),
         }
@@ -121,14 +130,17 @@ impl Engine {
 
     /// A cgroup was made or removed.
     pub(super) fn cgroup(&mut self, made: bool, path: &[u8], id: u64, uid: u32, now_ns: u64) -> Vec<Effect> {
-        self.tell_owners(|asking| {
-            match str::from_utf8(path) {
-                Ok(path) if made => asking.owners.cgroup_made(path, id, uid),
-                _ => asking.owners.cgroup_removed(id),
+        let mut effects = self.tell_owners(|asking| match str::from_utf8(path) {
+            Ok(path) if made => asking.cgroup_made(path, id, uid, now_ns),
+            _ => {
+                asking.owners.cgroup_removed(id);
+                Vec::new()
             }
-            Vec::new()
         });
-        self.limit(|limiter| if made { limiter.cgroup_made(path, id, uid, now_ns) } else { limiter.cgroup_removed(id) })
+        effects.extend(self.limit(|limiter| {
+            if made { limiter.cgroup_made(path, id, uid, now_ns) } else { limiter.cgroup_removed(id) }
+        }));
+        effects
     }
 
     /// Whose something is matters only to those who are shown it.
@@ -152,5 +164,6 @@ fn whose(owners: &Owners, operation: &Operation) -> Whose {
             .chain(of_change)
             .filter_map(|namespace| Some((namespace.inum, owners.of_namespace(namespace)?.clone())))
             .collect(),
+        names: Vec::new(),
     }
 }

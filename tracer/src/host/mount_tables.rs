@@ -293,7 +293,7 @@ impl Roots<'_> {
         // The kernel ends it with a newline, which a name may have too.
         comm.pop();
         let owner = cgroups::of_task(&dir, self.cgroups).map(|path| owner_of(&path)).unwrap_or_default();
-        Task { pid: task.pid, tid: task.tid, comm, owner }
+        Task { pid: task.pid, tid: task.tid, comm, owner, named: None }
     }
 }
 
@@ -336,7 +336,10 @@ mod tests {
             assert_eq!((tables.len(), tables[0].namespace.inum, tables[0].mounts.len()), (1, 77, 1), "{which:?}");
         }
         let table = read(roots(&proc), Which::Namespace(77)).unwrap().tables.remove(0);
-        assert_eq!(table.task, Some(Task { pid: 5, tid: 5, comm: b"a\nb".to_vec(), owner: Owner::default() }));
+        assert_eq!(
+            table.task,
+            Some(Task { pid: 5, tid: 5, comm: b"a\nb".to_vec(), owner: Owner::default(), named: None })
+        );
         assert_eq!(table.processes, Some(1));
     }
 

@@ -1,7 +1,7 @@
 //! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
 
 use super::{CallEnd, Claimed, Effect, EffectKind, Mount, Op, Operation, Superblock, Syscall};
-use crate::pods::owners::Home;
+use crate::pods::{cgroup_path::Owner, owners::Home};
 
 impl CallEnd {
     /// How long it took; `None` when its beginning was missed.
@@ -81,6 +81,12 @@ impl Operation {
     /// Whose the namespace of a mount of it is.
     pub fn home_of(&self, mount: &Mount) -> Option<&Home> {
         self.whose.namespaces.get(&mount.namespace?.inum)
+    }
+
+    /// Who has the namespaces that it touches, and who acts.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        let homes = self.whose.namespaces.values().map(|home| home.owner.as_ref());
+        homes.chain(self.whose.actor.as_deref())
     }
 
     /// Whether its call ended with an errno. Not when the end was missed: nobody knows.

@@ -8,7 +8,7 @@ use super::escape::{escape, escape_source};
 use crate::{
     glob::Glob,
     operation::{Actor, Claimed, Mount, Namespace, Op, Operation},
-    pods::cgroup_path::Owner,
+    pods::{cgroup_path::Owner, named::Named},
 };
 
 /// What one key asks for.
@@ -35,10 +35,14 @@ pub struct Filter {
     pub source: List<Glob>,
     /// Where.
     pub target: List<Glob>,
-    /// Pods, by their uids.
+    /// The namespaces of pods.
+    pub namespace: List<Glob>,
+    /// Pods, by their names or uids.
     pub pod: List<Glob>,
-    /// Containers, by their ids, or by as much of one as is shown.
+    /// Containers, by their names, their ids, or by as much of one as is shown.
     pub container: List<Glob>,
+    /// Labels of pods.
+    pub label: List<Label>,
     /// Kinds of operation.
     pub event: List<Op>,
     /// Only calls that ended with an errno.
@@ -108,18 +112,33 @@ impl Filter {
 
     /// Whether every mount is wanted.
     pub fn wants_all_mounts(&self) -> bool {
-        let of_owner = self.pod.is_empty() && self.container.is_empty();
-        of_owner && self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
+        self.wants_everybody() && self.fstype.is_empty() && self.source.is_empty() && self.target.is_empty()
+    }
+
+    /// Whether it matters to nobody whose something is.
+    pub fn wants_everybody(&self) -> bool {
+        self.namespace.is_empty() && self.pod.is_empty() && self.container.is_empty() && self.label.is_empty()
     }
 
     /// Whether what is one of theirs is wanted.
-    pub fn wants_owners(&self, owners: &[&Owner]) -> bool {
-        let pods = owners.iter().filter_map(|owner| owner.pod.as_ref()).collect();
-        let containers = owners.iter().filter_map(|owner| owner.container.as_ref()).collect();
-        self.pod.wants(pods, vec![], |glob, pod| glob.matches(pod.uid.as_str()))
-            && self.container.wants(containers, vec![], |glob, container| {
-                glob.matches(container.id.as_str()) || glob.matches(container.id.short())
+    pub fn wants_owners(&self, owners: &[(&Owner, Option<&Named>)]) -> bool {
+        if self.wants_everybody() {
+            return true;
+        }
+        let named = || owners.iter().filter_map(|(_, named)| *named);
+        let pods = owners.iter().filter_map(|(owner, named)| Some((owner.pod.as_ref()?, *named))).collect();
+        let containers = owners.iter().filter_map(|(owner, named)| Some((owner.container.as_ref()?, *named))).collect();
+        let is = |glob: &Glob, name: &str| glob.matches(&escape(name.as_bytes()));
+        self.namespace.wants(named().collect(), vec![], |glob, named| is(glob, &named.namespace))
+            && self.pod.wants(pods, vec![], |glob, (pod, named)| {
+                glob.matches(pod.uid.as_str()) || named.is_some_and(|named| is(glob, &named.pod))
             })
+            && self.container.wants(containers, vec![], |glob, (container, named)| {
+                let name = named.and_then(|named| named.container.as_deref());
+                let id = &container.id;
+                glob.matches(id.as_str()) || glob.matches(id.short()) || name.is_some_and(|name| is(glob, name))
+            })
+            && self.label.wants(named().collect(), vec![], |label, named| label.is_of(named))
     }
 
     /// What was lost, or only counted, may concern anybody, so only `event` can hide it.
@@ -169,10 +188,25 @@ impl Filter {
     }
 }
 
+/// A label of a pod.
+#[derive(Clone, Debug)]
+pub struct Label {
+    /// Its key.
+    pub key: String,
+    /// Its value; any where only the key was asked for.
+    pub value: Option<Glob>,
+}
+
+impl Label {
+    fn is_of(&self, named: &Named) -> bool {
+        let value = named.labels.get(&self.key);
+        value.is_some_and(|value| self.value.as_ref().is_none_or(|glob| glob.matches(&escape(value.as_bytes()))))
+    }
+}
+
 /// Who has the namespaces that it touches, and who acts.
-fn owners(operation: &Operation) -> Vec<&Owner> {
-    let whose = &operation.whose;
-    whose.namespaces.values().map(|home| home.owner.as_ref()).chain(whose.actor.as_deref()).collect()
+fn owners(operation: &Operation) -> Vec<(&Owner, Option<&Named>)> {
+    operation.owners().map(|owner| (owner, operation.whose.named(owner))).collect()
 }
 
 /// An operation may have thousands of texts; they are only made for a list that asks.

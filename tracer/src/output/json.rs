@@ -158,7 +158,11 @@ impl<'a> NamespaceObject<'a> {
             copied_from_mntns: inum(change.copied_from),
             copied_from_mntns_id: id(change.copied_from),
             mounts: change.mounts,
-            owner: operation.whose.namespaces.get(&change.namespace.inum).map(OwnerObject::of_namespace),
+            owner: operation
+                .whose
+                .namespaces
+                .get(&change.namespace.inum)
+                .map(|home| OwnerObject::of_namespace(home, &operation.whose)),
         }
     }
 }
@@ -172,7 +176,7 @@ struct ThrottledObject<'a> {
 
 impl<'a> ThrottledObject<'a> {
     fn of(throttled: &Throttled, operation: &'a Operation) -> Self {
-        let owner = operation.whose.actor.as_deref().and_then(OwnerObject::of_process);
+        let owner = OwnerObject::of_actor(operation);
         Self { cgroup_id: Text(throttled.cgroup_id), calls: throttled.calls, owner }
     }
 }
@@ -186,15 +190,14 @@ struct ActorObject<'a> {
     cgroup_id: Text<u64>,
     mntns: Option<u32>,
     mntns_id: Option<Text<u64>>,
-    /// Not known yet.
-    pod: (),
-    /// Not known yet.
-    container: (),
+    pod: Option<String>,
+    container: Option<String>,
     owner: Option<OwnerObject<'a>>,
 }
 
 impl<'a> ActorObject<'a> {
     fn of(actor: &Actor, operation: &'a Operation) -> Self {
+        let owner = OwnerObject::of_actor(operation);
         Self {
             pid: actor.pid,
             tid: actor.tid,
@@ -203,9 +206,9 @@ impl<'a> ActorObject<'a> {
             cgroup_id: Text(actor.cgroup_id),
             mntns: inum(actor.namespace),
             mntns_id: id(actor.namespace),
-            pod: (),
-            container: (),
-            owner: operation.whose.actor.as_deref().and_then(OwnerObject::of_process),
+            pod: owner.as_ref().and_then(|owner| owner.pod.clone()),
+            container: owner.as_ref().and_then(|owner| owner.container.clone()),
+            owner,
         }
     }
 }

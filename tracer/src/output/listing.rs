@@ -14,12 +14,12 @@ use super::{
     },
     escape::{escape, escape_source},
     grid::{Choice, Grid, Look},
-    tree, words,
+    tree,
+    words::{self, Called},
 };
 use crate::{
     listed::{Listed, MountTable, Task},
     options::Shown,
-    pods::cgroup_path::Owner,
 };
 
 /// The list of mounts that `list` prints.
@@ -60,8 +60,9 @@ type Of = Column<Mounts>;
 static COLUMNS: &[Of] = &[
     Of::new(NS, Asked, NUMBER, ns, "the mount namespace, by inode number"),
     Of::new("NS-ID", Asked, NUMBER, ns_id, "its 64-bit id, never used again"),
-    Of::new("POD", Asked, POD, pod, "the pod of the process that was asked, by its uid"),
-    Of::new("CONTAINER", Asked, CONTAINER, container, "that process's container: the first twelve digits of its id"),
+    Of::new("NAMESPACE", Asked, CONTAINER, pod_namespace, "the namespace of that process's pod"),
+    Of::new("POD", Asked, POD, pod, "the pod of the process that was asked: its name, or else its uid"),
+    Of::new("CONTAINER", Asked, CONTAINER, container, "its container: the name, or else twelve digits of the id"),
     Of::new("TARGET", From(0), 32, target, "where it is, from the root of whoever was asked"),
     Of::new("SOURCE", From(0), 12, source, "what is mounted, and in brackets which part of it"),
     Of::new("FSTYPE", From(0), 10, fstype, "the file system"),
@@ -84,12 +85,22 @@ fn ns_id(row: &Row<'_>) -> Cell {
     number(row.listed.mount.namespace.map(|namespace| namespace.id).filter(|id| *id != 0)).into()
 }
 
+impl Row<'_> {
+    fn called(&self) -> Called<'_> {
+        self.task.map(|task| (&task.owner, task.named.as_ref()))
+    }
+}
+
+fn pod_namespace(row: &Row<'_>) -> Cell {
+    words::pod_namespace(row.called()).into()
+}
+
 fn pod(row: &Row<'_>) -> Cell {
-    words::pod(row.task.map(|task| &task.owner)).into()
+    words::pod(row.called()).into()
 }
 
 fn container(row: &Row<'_>) -> Cell {
-    words::container(row.task.map(|task| &task.owner)).into()
+    words::container(row.called()).into()
 }
 
 fn target(row: &Row<'_>) -> Cell {
@@ -163,16 +174,18 @@ pub fn heading(table: &MountTable) -> String {
         1 => " and another process".to_owned(),
         more => format!(" and {more} other processes"),
     };
-    let owner = table.task.as_ref().map(|task| owner(&task.owner)).unwrap_or_default();
+    let owner = table.task.as_ref().map(owner).unwrap_or_default();
     format!("mount namespace {}{id}: {whose}{others}{owner}", table.namespace.inum)
 }
 
-fn owner(owner: &Owner) -> String {
-    let container = owner.container.as_ref().map(|container| {
+fn owner(task: &Task) -> String {
+    let called = Some((&task.owner, task.named.as_ref()));
+    let container = task.owner.container.as_ref().map(|container| {
         let runtime = container.runtime.map(|runtime| format!("{} ", runtime.name()));
-        format!(", {}container {}", runtime.unwrap_or_default(), container.id.short())
+        format!(", {}container {}", runtime.unwrap_or_default(), words::container(called))
     });
-    let pod = owner.pod.as_ref().map(|pod| format!(", pod {}", pod.uid));
+    let namespace = task.named.as_ref().map(|_| words::pod_namespace(called) + "/").unwrap_or_default();
+    let pod = task.owner.pod.as_ref().map(|_| format!(", pod {namespace}{}", words::pod(called)));
     [container, pod].into_iter().flatten().collect()
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     engine::Input,
     operation::{Dropped, Gap, Namespace, Throttled},
-    pods::owners::Inhabitant,
+    pods::{named::Named, owners::Inhabitant, runtimes::ContainerId},
     probe::{
         hooks::{HOOKS, Hook},
         losses::REASONS,
@@ -43,8 +43,9 @@ mod kind {
     pub(super) const TABLE: u8 = b'T';
     pub(super) const ANSWERED: u8 = b'P';
     pub(super) const INHABITED: u8 = b'I';
+    pub(super) const NAMED: u8 = b'N';
     pub(super) const END: u8 = b'E';
-    pub(super) const ALL: [u8; 8] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, ANSWERED, INHABITED, END];
+    pub(super) const ALL: [u8; 9] = [RECORD, LOSS, THROTTLED, DEADLINE, TABLE, ANSWERED, INHABITED, NAMED, END];
 }
 
 /// Why a recording could not be read on. Offsets are in bytes from its beginning.
@@ -173,6 +174,7 @@ impl<W: Write> Recorder<W> {
             }
             Input::Answered(paths) => self.frame(kind::ANSWERED, now_ns, &bytes_of(paths)),
             Input::Inhabited(found) => self.frame(kind::INHABITED, now_ns, &serde_json::to_vec(found)?),
+            Input::Named(id, named) => self.frame(kind::NAMED, now_ns, &serde_json::to_vec(&(id, named))?),
             _ => Ok(()),
         }
     }
@@ -214,6 +216,8 @@ pub enum Frame {
     Answered(Vec<Option<Vec<u8>>>),
     /// Who was in the mount namespaces that were there.
     Inhabited(Vec<Inhabitant>),
+    /// What the runtime said of a container.
+    Named(ContainerId, Option<Box<Named>>),
     /// Nothing more comes; what was lost in all.
     End(Totals),
 }
@@ -271,6 +275,7 @@ impl<R: Read> Recording<R> {
             kind::DEADLINE => content.try_into().ok().map(u64::from_le_bytes).map(Frame::Deadline),
             kind::TABLE => table_of(&content),
             kind::ANSWERED => paths_of(&content).map(Frame::Answered),
+            kind::NAMED => serde_json::from_slice(&content).ok().map(|(id, named)| Frame::Named(id, named)),
             kind::INHABITED => serde_json::from_slice(&content).ok().map(Frame::Inhabited),
             _ => serde_json::from_slice(&content).ok().map(Frame::End),
         };

@@ -1,9 +1,9 @@
 //! PURE: what a table says in words: losses, namespaces, lengths of time, and paths that nobody knows.
 
-use super::{columns::cell::unknown, flags::errno_name};
+use super::{columns::cell::unknown, escape::escape, flags::errno_name};
 use crate::{
     operation::{Doubt, Gap, Namespace, NamespaceChange, PathGap, Throttled},
-    pods::cgroup_path::Owner,
+    pods::{cgroup_path::Owner, named::Named},
 };
 
 /// Namespaces that a loss names at most.
@@ -58,14 +58,29 @@ pub fn namespace(change: &NamespaceChange) -> String {
     }
 }
 
-/// The pod of an owner.
-pub fn pod(owner: Option<&Owner>) -> String {
-    owner.and_then(|owner| owner.pod.as_ref()).map_or_else(unknown, |pod| pod.uid.to_string())
+/// Somebody, and what that is called.
+pub type Called<'a> = Option<(&'a Owner, Option<&'a Named>)>;
+
+/// The pod of somebody: its name, or else its uid.
+pub fn pod(whose: Called<'_>) -> String {
+    let Some((Owner { pod: Some(pod), .. }, named)) = whose else { return unknown() };
+    named.map_or_else(|| pod.uid.to_string(), |named| escape(named.pod.as_bytes()))
 }
 
-/// The container of an owner.
-pub fn container(owner: Option<&Owner>) -> String {
-    owner.and_then(|owner| owner.container.as_ref()).map_or_else(unknown, |container| container.id.short().to_owned())
+/// The namespace of Kubernetes in which that pod is.
+pub fn pod_namespace(whose: Called<'_>) -> String {
+    let named = whose.and_then(|(_, named)| named);
+    named.map_or_else(unknown, |named| escape(named.namespace.as_bytes()))
+}
+
+/// The container of somebody: its name, or else the beginning of its id. A pod's sandbox has no name of its own.
+pub fn container(whose: Called<'_>) -> String {
+    let Some((Owner { container: Some(container), .. }, named)) = whose else { return unknown() };
+    match named.map(|named| named.container.as_ref()) {
+        Some(Some(name)) => escape(name.as_bytes()),
+        Some(None) => "(sandbox)".to_owned(),
+        None => container.id.short().to_owned(),
+    }
 }
 
 /// In place of a path.

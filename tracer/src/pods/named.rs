@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{PodUid, runtimes::ContainerId};
 
 /// Bytes of a name: a DNS subdomain (RFC 1123), which is what a pod's may be at most.
@@ -19,7 +21,7 @@ pub const LABEL_VALUE: usize = 63;
 pub const LABELS: usize = 256;
 
 /// One container, or the sandbox of one pod, by the word of its runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// Its own id, by which its cgroup is called too.
     pub id: ContainerId,
@@ -46,7 +48,8 @@ pub struct Named {
 }
 
 /// What a container is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Made, not started.
     Created,

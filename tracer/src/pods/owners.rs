@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::cgroup_path::{self, Owner, owner_of};
+use super::{
+    cgroup_path::{self, Owner, owner_of},
+    runtimes::ContainerId,
+};
 use crate::operation::Namespace;
 
 /// Cgroups that are known at most: more than any node has. What is forgotten is asked for again.
@@ -114,6 +117,13 @@ impl Owners {
     /// Whether nobody has told whose this cgroup is.
     pub fn must_ask(&self, cgroup: u64) -> bool {
         !self.cgroups.contains_key(&cgroup)
+    }
+
+    /// The containers that have a cgroup or a namespace.
+    pub fn containers(&self) -> HashSet<ContainerId> {
+        let of_namespaces = self.namespaces.values().flat_map(|known| &known.home).map(|home| &home.owner);
+        let owners = self.cgroups.values().flatten().chain(of_namespaces);
+        owners.filter_map(|owner| Some(owner.container.as_ref()?.id.clone())).collect()
     }
 
     /// Whose a cgroup is.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Length of a UUID with its dashes.
 const UUID: usize = 36;
@@ -12,8 +12,17 @@ const STATIC: usize = 32;
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
 /// A pod's uid: a lower-case UUID with dashes, or the 32 hexadecimal digits of a static pod.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct PodUid(Box<str>);
+
+impl TryFrom<String> for PodUid {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("this is no pod's uid")
+    }
+}
 
 impl PodUid {
     /// From its canonical form; `None` for anything else.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Length of a container's id: 32 random bytes in hexadecimal, in every runtime of the table.
 const ID: usize = 64;
 /// How many digits of it `docker ps`, `crictl ps` and their like show (crictl: one more).
@@ -33,8 +35,23 @@ impl Runtime {
 }
 
 /// A container's id: 64 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ContainerId(Box<str>);
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0.into()
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("this is no container's id")
+    }
+}
 
 impl ContainerId {
     /// `None` for anything else.

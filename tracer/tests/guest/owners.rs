@@ -95,7 +95,7 @@ impl Contained {
 }
 
 fn owner(pod: Option<&str>, runtime: Option<&str>, qos: Option<&str>) -> Value {
-    json!({"pod_uid": pod, "namespace": null, "pod": null, "container": null, "container_id": ID, "role": "container",
+    json!({"pod_uid": pod, "namespace": null, "pod": null, "container": null, "container_id": ID, "image": null, "role": "container",
            "runtime": runtime, "qos_class": qos})
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::count::Count;
 use super::plan::{self, Guest};
 use super::{Job, Report};
-use crate::guest::{self, Arch, GuestFile, Spec, btrfs_image, ext4_tools};
+use crate::guest::{self, Arch, GuestFile, Spec, System, btrfs_image, ext4_tools};
 use crate::{build, host, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
@@ -61,12 +61,16 @@ fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Coun
         setup::ensure(slice::from_ref(&guest.kernel))?;
     }
     let mut spec = Spec::new(&guest.kernel, &[]);
+    spec.system = guest.system();
     spec.command = guest.command();
     spec.timeout = TIMEOUT;
-    spec.disks_mib = DISKS_MIB.to_vec();
-    spec.modules = ["nvme", "ext4", "loop", "crc32c", "btrfs", "nfsd", "nfsv4"].map(String::from).to_vec();
-    spec.files = ext4_tools()?;
-    spec.files.push(btrfs_image()?);
+    // A node has tools of its own.
+    if guest.system() == System::Busybox {
+        spec.disks_mib = DISKS_MIB.to_vec();
+        spec.modules = ["nvme", "ext4", "loop", "crc32c", "btrfs", "nfsd", "nfsv4"].map(String::from).to_vec();
+        spec.files = ext4_tools()?;
+        spec.files.push(btrfs_image()?);
+    }
     spec.files.extend(binaries.iter().cloned().map(GuestFile::in_bin));
     spec.files.push(GuestFile { host: tests.to_owned(), guest: TESTS.to_owned() });
     spec.live = true;

@@ -1,6 +1,6 @@
 //! Which guests the test run boots: pairs of a kernel and a kind of attachment, and which trials run there.
 
-use crate::guest::kernels::NEWEST;
+use crate::guest::{System, kernels::NEWEST};
 
 /// How the probes are attached in a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,6 +33,9 @@ const REST: &str = "names,paths,terminal,secrets,flags,recordings,order,burst,lo
 /// More at once than a reader takes, and who reads tables: once, on a kernel without a limit for what one call may change.
 const STORMS: &str = "storms,counting";
 
+/// Pods of a real container runtime: once, in a node.
+const PODS: &str = "pods";
+
 /// Which trials run in a guest; what takes longest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
@@ -40,6 +43,7 @@ pub(super) enum Part {
     OperationsAndRest,
     OperationsAndLimiter,
     OperationsAndStorms,
+    Pods,
     Operations,
 }
 
@@ -52,6 +56,7 @@ impl Part {
             Self::OperationsAndLimiter => ", operations and limiter",
             Self::OperationsAndStorms => ", operations and storms",
             Self::OperationsAndRest => ", operations and the rest",
+            Self::Pods => ", pods in a node",
         }
     }
 
@@ -63,6 +68,7 @@ impl Part {
             Self::OperationsAndLimiter => Some([SHORT, LIMITER].join(",")),
             Self::OperationsAndStorms => Some([SHORT, STORMS].join(",")),
             Self::OperationsAndRest => Some([SHORT, REST].join(",")),
+            Self::Pods => Some(PODS.to_owned()),
         }
     }
 }
@@ -83,9 +89,19 @@ impl Guest {
         Self { kernel: kernel.to_owned(), attach, part: Part::All, gates: kernel != NEWEST }
     }
 
+    fn node(kernel: &str) -> Self {
+        Self { part: Part::Pods, ..Self::all(kernel, Attach::Fentry) }
+    }
+
+    /// What it boots.
+    pub(super) fn system(&self) -> System {
+        if self.part == Part::Pods { System::Node } else { System::Busybox }
+    }
+
     /// What stands before each line that it says.
     pub(super) fn label(&self) -> String {
-        format!("{} {}", self.kernel, self.attach.name())
+        let node = if self.system() == System::Node { " node" } else { "" };
+        format!("{} {}{node}", self.kernel, self.attach.name())
     }
 
     /// What the step is called.
@@ -107,6 +123,7 @@ impl Guest {
 /// once, what takes longest begins first.
 pub(super) fn default() -> Vec<Guest> {
     let part = |guest: &Guest| match (guest.kernel.as_str(), guest.attach) {
+        _ if guest.part == Part::Pods => Part::Pods,
         ("6.18", Attach::Fentry) => Part::OperationsAndRest,
         ("5.10", Attach::Fentry) => Part::OperationsAndLimiter,
         ("6.12", Attach::Fentry) => Part::OperationsAndStorms,
@@ -121,7 +138,8 @@ pub(super) fn default() -> Vec<Guest> {
 pub(super) fn full() -> Vec<Guest> {
     let traced = ["5.10", "6.1", "6.12", "6.18", NEWEST].map(|kernel| Guest::all(kernel, Attach::Fentry));
     let probed = ["5.10", "6.18"].map(|kernel| Guest::all(kernel, Attach::Kprobe));
-    traced.into_iter().chain(probed).collect()
+    let nodes = [Guest::node("6.12")];
+    traced.into_iter().chain(probed).chain(nodes).collect()
 }
 
 /// All trials on each of these kernels, with each of these kinds.
@@ -142,7 +160,7 @@ pub(super) fn kernels(guests: &[Guest]) -> Vec<String> {
 
 /// The kernels that the demo runs on: where trials run with trampolines.
 pub(super) fn demos(guests: &[Guest]) -> Vec<String> {
-    let of_demo = |guest: &&Guest| guest.attach == Attach::Fentry;
+    let of_demo = |guest: &&Guest| guest.attach == Attach::Fentry && guest.part != Part::Pods;
     kernels(&guests.iter().filter(of_demo).cloned().collect::<Vec<_>>())
 }
 

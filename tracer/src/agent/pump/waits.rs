@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     agent::{
         AgentError,
+        namer::{Answer, Namer},
         policy_watch::PolicyWatch,
         reader::{Read, Reader},
     },
@@ -34,6 +35,13 @@ pub(super) async fn changed_or_never(watch: Option<&mut PolicyWatch>) -> Policy 
 pub(super) async fn next_or_never(reader: Option<&mut Reader>) -> Option<Read> {
     match reader {
         Some(reader) => reader.next().await,
+        None => future::pending().await,
+    }
+}
+
+pub(super) async fn named_or_never(namer: Option<&mut Namer>) -> Option<Answer> {
+    match namer {
+        Some(namer) => namer.next().await,
         None => future::pending().await,
     }
 }

@@ -8,9 +8,8 @@ use crate::{
         colour::Paint,
         escape::{escape, escape_source},
         flags::{attributes, call_flags, errno_name},
-        words,
+        words::{self, Called},
     },
-    pods::cgroup_path::Owner,
 };
 
 /// The text of a column in a row.
@@ -120,11 +119,12 @@ impl Row<'_> {
     }
 
     /// Whose the namespace is, or the cgroup of who acted where no table changed.
-    fn owner(&self) -> Option<&Owner> {
+    fn owner(&self) -> Called<'_> {
         let home = self.namespace().and_then(|namespace| self.operation.whose.namespaces.get(&namespace.inum));
         let has_place = self.effect.is_some() || self.operation.namespace.is_some();
         let actor = || self.operation.whose.actor.as_deref().filter(|_| !has_place);
-        home.map(|home| home.owner.as_ref()).or_else(actor)
+        let owner = home.map(|home| home.owner.as_ref()).or_else(actor)?;
+        Some((owner, self.operation.whose.named(owner)))
     }
 
     /// It is in no process's namespace yet.
@@ -211,6 +211,10 @@ pub(super) fn claimed_fstype(row: &Row<'_>) -> Cell {
 
 pub(super) fn pod(row: &Row<'_>) -> Cell {
     words::pod(row.owner()).into()
+}
+
+pub(super) fn pod_namespace(row: &Row<'_>) -> Cell {
+    words::pod_namespace(row.owner()).into()
 }
 
 pub(super) fn container(row: &Row<'_>) -> Cell {

@@ -29,7 +29,7 @@ impl<'a> ListedObject<'a> {
             parent_id: listed.mount.parent_id,
             options: OptionsObject::of(&listed.options),
             process: task.map(ProcessObject::of),
-            owner: task.and_then(|task| OwnerObject::of_process(&task.owner)),
+            owner: task.and_then(|task| OwnerObject::of_process(&task.owner, task.named.as_ref())),
         }
     }
 }
@@ -87,7 +87,7 @@ mod tests {
         let uid = "0f7ca4d1-7b0c-4a4e-9d5e-5a1d2f3b4c5d";
         let id = "3f8a0c5d7e9b1a2c4d6e8f0a1b3c5d7e9f1a2b4c6d8e0f1a3b5c7d9e1f2a4b6c";
         let owner = owner_of(&format!("/kubepods/burstable/pod{uid}/crio-{id}"));
-        let task = Task { pid: 812, tid: 815, comm: b"a\n".to_vec(), owner };
+        let task = Task { pid: 812, tid: 815, comm: b"a\n".to_vec(), owner, named: None };
         let found: Value = serde_json::from_str(&listed_line(&mounts[0], Some(&task)).unwrap()).unwrap();
         let expected = json!({
             "version": 1, "mntns": 4_026_532_201_u32, "mntns_id": "6", "mount_id": 36, "mount_id_unique": "5000000001",
@@ -97,7 +97,7 @@ mod tests {
             "propagation": {"shared": 3, "master": 4, "unbindable": false, "kubernetes": "Bidirectional"},
             "parent_id": 35, "options": {"vfs": ["ro", "idmapped"], "fs": ["rw", "vers=3.0"], "hidden": 1},
             "process": {"pid": 812, "tid": 815, "comm": "a\\x0a"},
-            "owner": {"pod_uid": uid, "namespace": null, "pod": null, "container": null, "container_id": id,
+            "owner": {"pod_uid": uid, "namespace": null, "pod": null, "container": null, "container_id": id, "image": null,
                       "role": "container", "runtime": "cri-o", "qos_class": "Burstable"},
         });
         assert_eq!(found, expected);

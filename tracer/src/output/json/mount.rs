@@ -37,7 +37,7 @@ impl<'a> EffectObject<'a> {
             kind: effect.kind.name(),
             propagated: effect.propagated,
             section: effect.section.map(Text),
-            owner: operation.home_of(&effect.mount).map(OwnerObject::of_namespace),
+            owner: operation.home_of(&effect.mount).map(|home| OwnerObject::of_namespace(home, &operation.whose)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pods::cgroup_path::Owner;
 use crate::{
     listed::Task,
     mountinfo,
@@ -28,7 +29,11 @@ fn table(inum: u32, task: Option<Task>, processes: usize) -> MountTable {
 }
 
 fn one() -> MountTable {
-    table(4_026_531_841, Some(Task { pid: 1, tid: 1, comm: b"systemd".to_vec(), owner: Owner::default() }), 46)
+    table(
+        4_026_531_841,
+        Some(Task { pid: 1, tid: 1, comm: b"systemd".to_vec(), owner: Owner::default(), named: None }),
+        46,
+    )
 }
 
 fn look(tree: bool) -> Look<Mounts> {
@@ -78,7 +83,7 @@ fn no_secret_is_in_any_column() {
 fn several_namespaces_have_headings_or_a_column() {
     let (uid, id) = ("0b7cf5a4-5a3b-4f1e-9d52-6c1d9a51f7aa", "c0ffee11".repeat(8));
     let owner = owner_of(&format!("/kubepods/pod{uid}/crio-{id}"));
-    let thread = Task { pid: 812, tid: 815, comm: b"worker".to_vec(), owner };
+    let thread = Task { pid: 812, tid: 815, comm: b"worker".to_vec(), owner, named: None };
     let tables = [one(), table(4_026_532_202, Some(thread), 2), table(4_026_532_300, None, 0)];
     let frame = Frame { several: true, head: true, width: Some(80) };
     let trees = lines(&tables, &look(true), Frame { head: false, ..frame });

@@ -5,14 +5,21 @@ use crate::{
     device::Dev,
     operation::{
         Actor, CallEnd, CallId, Claimed, Dropped, EffectKind, Found, Gap, Mount, Namespace, NamespaceChange, Op,
-        PathGap, Syscall, Throttled, tests::mount,
+        PathGap, Syscall, Throttled, Whose, tests::mount,
     },
     output::{
         columns::{COLUMNS, Column, find},
         cut,
         grid::Choice,
     },
+    pods::{
+        cgroup_path::owner_of,
+        named::{Named, State},
+        owners::{Home, Role},
+        runtimes::ContainerId,
+    },
 };
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Claimed by every call of these tests.
 const CLAIMED: &[u8] = b"/srv/exports";
@@ -85,6 +92,30 @@ fn volume() -> Operation {
 }
 
 /// One operation of each kind of line.
+/// A container of a pod unmounts something, the runtime calls it so, or says nothing of it.
+fn containers_call(name: Option<&str>) -> Operation {
+    let id = "3f8a0c5d7e9b1a2c4d6e8f0a1b3c5d7e9f1a2b4c6d8e0f1a3b5c7d9e1f2a4b6c";
+    let owner = Arc::new(owner_of(&format!("/kubepods/pod0b7cf5a4-5a3b-4f1e-9d52-6c1d9a51f7aa/{id}")));
+    let named = Named {
+        id: ContainerId::parse(id).unwrap(),
+        sandbox: ContainerId::parse(id).unwrap(),
+        pod_uid: owner.pod.as_ref().map(|pod| pod.uid.clone()),
+        namespace: "shop".to_owned(),
+        pod: "web-0".to_owned(),
+        container: name.map(str::to_owned),
+        image: None,
+        labels: BTreeMap::new(),
+        attempt: 0,
+        state: State::Running,
+        runtime: "containerd".into(),
+    };
+    let home = Home { owner: Arc::clone(&owner), role: Role::Container };
+    let runtimes = name.map(|_| Arc::new(named)).into_iter().collect();
+    let whose = Whose { actor: Some(owner), namespaces: BTreeMap::from([(POD.inum, home)]), names: runtimes };
+    let umount = called(Op::Umount, Syscall::Umount, 0, b"umount");
+    Operation { whose, ..with(umount, vec![effect(EffectKind::Detach, false, at(mount(7), "/data", POD))]) }
+}
+
 fn examples() -> Vec<Operation> {
     let detach = |path| effect(EffectKind::Detach, false, at(mount(7), path, POD));
     let tmpfs = Mount {
@@ -106,6 +137,8 @@ fn examples() -> Vec<Operation> {
     };
     vec![
         volume(),
+        containers_call(Some("ng\x1binx")),
+        containers_call(None),
         called(Op::Mount, Syscall::Mount, 2, b"mount.nfs4"),
         with_target(called(Op::Mount, Syscall::Mount, 110, b"mount.nfs4"), at(mount(1), "/srv/found", HOST)),
         with_target(called(Op::Umount, Syscall::Umount, 16, b"umount"), at(tmpfs.clone(), "/run/busy", HOST)),
@@ -184,6 +217,11 @@ fn a_table_of_80_cells() {
 }
 
 #[test]
+fn a_table_of_100_cells() {
+    assert_eq!(printed(&Look::default(), Some(100), &examples()).join("\n") + "\n", include_str!("100.txt"));
+}
+
+#[test]
 fn a_table_of_200_cells() {
     assert_eq!(printed(&Look::default(), Some(200), &examples()).join("\n") + "\n", include_str!("200.txt"));
 }
@@ -191,7 +229,7 @@ fn a_table_of_200_cells() {
 #[test]
 fn a_tree_in_colours() {
     let look = Look { tree: true, colour: true, ..Look::default() };
-    let operations = [&examples()[..5], &examples()[11..13]].concat();
+    let operations = [&examples()[..1], &examples()[3..7], &examples()[13..15]].concat();
     assert_eq!(printed(&look, Some(80), &operations).join("\n").replace('\x1b', "^[") + "\n", include_str!("tree.txt"));
 }
 
@@ -217,7 +255,7 @@ fn nothing_is_cut_where_there_is_no_terminal_and_in_wide() {
 #[test]
 fn columns_are_those_that_were_asked_for() {
     let only = Look { choice: Choice::Only(chosen_columns(&["path", "comm"])), ..Look::default() };
-    let lines = printed(&only, Some(40), &examples()[..2]);
+    let lines = printed(&only, Some(40), &[volume(), examples().swap_remove(3)]);
     assert_eq!(lines[0], "PATH                          COMM");
     assert_eq!(lines[1], "…ubernetes.io~csi/pvc-1/mount kubelet");
     assert_eq!(lines[4], "/srv/exports?                 mount.nfs4");

@@ -1,0 +1,313 @@
+//! Whose each mount is, on a node with a real containerd: pods that start and stop at once, and what `trace` and `list` say of them. Only where
+//! there is one: in a guest that is a node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirEntry};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use tracer::pods::cri::api::MountPropagation;
+
+use super::cri::{Containerd, Pod, Started};
+use super::ground;
+use super::kernel;
+use super::list::objects;
+use super::operation::Operation;
+use super::program::Program;
+use super::trial::trial;
+
+/// How many pods start in all, unless the environment says otherwise, and how many at once.
+const STARTS: usize = 30;
+const STARTS_OF: &str = "POD_STARTS";
+const AT_ONCE: usize = 8;
+/// How long a container may take to do its mounts: many times what is seen.
+const DONE: Duration = Duration::from_mins(2);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("pods::each_mount_names_its_pod", each_mount_names_its_pod),
+        trial("pods::those_that_were_there_before", those_that_were_there_before),
+        trial("pods::filters_by_name_and_label", filters_by_name_and_label),
+        trial("pods::a_runtime_that_is_not_there_leaves_ids", a_runtime_that_is_not_there_leaves_ids),
+    ]
+}
+
+/// The `number`th pod: each differs in all that tells pods apart. Its container mounts a file system whose source is its own name, makes
+/// another mount namespace and mounts another there, and ends.
+fn pod(number: usize) -> Pod {
+    let propagation = [
+        MountPropagation::PropagationPrivate,
+        MountPropagation::PropagationHostToContainer,
+        MountPropagation::PropagationBidirectional,
+    ];
+    Pod {
+        uid: format!("{number:08x}-1111-4222-8333-444455556666"),
+        namespace: format!("team-{}", number % 3),
+        name: format!("pod-{number}"),
+        container: format!("app-{number}"),
+        runtime: if number.is_multiple_of(2) { "runc" } else { "crun" },
+        script: format!(
+            "mkdir -p /own && mount -t tmpfs own-{number} /own && \
+             unshare -m sh -c 'mount -t tmpfs nested-{number} /own' ; umount /own; exec sleep 1000"
+        ),
+        mounts: vec![("/tmp/volume".to_owned(), "/data".to_owned(), propagation[number % 3])],
+        labels: BTreeMap::from([("app".to_owned(), format!("web-{number}"))]),
+    }
+}
+
+/// What the outputs say of somebody in the container of that pod.
+fn owner(pod: &Pod, started: &Started, role: &str) -> Value {
+    json!({"pod_uid": pod.uid, "namespace": pod.namespace, "pod": pod.name, "container": pod.container,
+           "container_id": started.container, "image": "localhost/busybox:1", "role": role, "runtime": "containerd",
+           "qos_class": "BestEffort"})
+}
+
+fn of_sandbox(pod: &Pod, started: &Started) -> Value {
+    let mut expected = owner(pod, started, "sandbox");
+    (expected["container"], expected["image"]) = (Value::Null, Value::Null);
+    expected["container_id"] = started.sandbox.clone().into();
+    expected
+}
+
+/// Starts and removes these, so many at once.
+fn start_and_remove(pods: &[Pod]) -> Result<Vec<Started>> {
+    fs::create_dir_all("/tmp/volume").context("cannot make the volume")?;
+    let waiting = Mutex::new(pods.iter().enumerate().collect::<Vec<_>>());
+    let done = Mutex::new(BTreeMap::new());
+    let work = || -> Result<()> {
+        let containerd = Containerd::new()?;
+        loop {
+            let Some((number, pod)) = waiting.lock().map_err(|_| anyhow::anyhow!("a thread has panicked"))?.pop()
+            else {
+                return Ok(());
+            };
+            let started = containerd.start(pod)?;
+            await_its_mounts(&started)?;
+            containerd.remove(&started)?;
+            done.lock().map_err(|_| anyhow::anyhow!("a thread has panicked"))?.insert(number, started);
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(_) => bail!("a thread that starts pods has panicked"),
+        })
+    })?;
+    let done = done.into_inner().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
+    ensure!(done.len() == pods.len(), "{} of {} pods were started", done.len(), pods.len());
+    Ok(done.into_values().collect())
+}
+
+/// The last thing that its script does is to become `sleep`.
+fn await_its_mounts(started: &Started) -> Result<()> {
+    let deadline = Instant::now() + DONE;
+    while !sleeps(started)? {
+        ensure!(
+            Instant::now() < deadline,
+            "the container {} has not done its mounts within {DONE:?}",
+            started.container
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn sleeps(started: &Started) -> Result<bool> {
+    let processes = fs::read_dir("/proc").context("cannot read /proc")?.flatten();
+    // One that has ended meanwhile has neither.
+    let read = |entry: &DirEntry, name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+    let mut processes = processes.filter(|entry| read(entry, "cgroup").contains(&started.container));
+    Ok(processes.any(|entry| read(&entry, "cmdline").starts_with("sleep\0")))
+}
+
+fn each_mount_names_its_pod() -> Result<()> {
+    ground::base()?;
+    let starts = std::env::var(STARTS_OF).ok().map_or(Ok(STARTS), |text| text.parse()).context(STARTS_OF)?;
+    let pods: Vec<Pod> = (1..=starts).map(pod).collect();
+    let mut trace = Program::trace(&[])?;
+    let started = start_and_remove(&pods)?;
+    let shown = trace.drain()?;
+    let mut named = 0;
+    for (pod, started) in pods.iter().zip(&started) {
+        named += expect_named(&shown, pod, started).with_context(|| format!("of {}, by {}", pod.name, pod.runtime))?;
+    }
+    let strangers = strangers(&shown, &pods, &started);
+    ensure!(strangers.is_empty(), "{} owners are none of the pods': {:#?}", strangers.len(), strangers.first());
+    println!(
+        "pod-starts: kernel={} starts={starts} named={named} wrong=0",
+        kernel::read("/proc/sys/kernel/osrelease")?.trim()
+    );
+    Ok(())
+}
+
+/// All that happened in the container's mount namespaces names it; how many effects that are.
+fn expect_named(shown: &[Operation], pod: &Pod, started: &Started) -> Result<usize> {
+    let source = |kind: &str| format!("{kind}-{}", pod.name.trim_start_matches("pod-"));
+    let mut count = 0;
+    for (source, role) in [(source("own"), "container"), (source("nested"), "nested")] {
+        let expected = owner(pod, started, role);
+        let is_it = |effect: &&Value| {
+            effect["source"] == source.as_str() && effect["kind"] == "attach" && effect["propagated"] == false
+        };
+        let by = |operation: &&Operation| {
+            operation.op() == "mount" && operation.effects().iter().any(|effect| is_it(&effect))
+        };
+        let mount = shown.iter().find(by).with_context(|| format!("nobody mounts {source}"))?;
+        mount.expect("/actor/owner", owner(pod, started, "container"))?;
+        mount.expect("/actor/pod", pod.name.as_str())?;
+        mount.expect("/actor/container", pod.container.as_str())?;
+        let effect = mount.effects().iter().find(is_it).context("it was found")?;
+        let namespace = effect["mntns_id"].clone();
+        let within = |effect: &&Value| effect["mntns_id"] == namespace;
+        // What crun makes is its container's once the container's first process is in its cgroup, and in that cgroup it acts then.
+        let acts = |one: &Operation| one.at("/actor/owner/container_id") == started.container.as_str();
+        let first = shown.iter().position(acts).context("somebody acts in it")?;
+        for (number, operation) in shown.iter().enumerate() {
+            for effect in operation.effects().iter().filter(within) {
+                let too_early = pod.runtime == "crun" && number < first && effect["owner"].is_null();
+                ensure!(
+                    too_early || effect["owner"] == expected,
+                    "an effect in {namespace} has another owner: {effect:#}"
+                );
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Owners that are neither a container of one of these pods nor its sandbox, by each word of them.
+fn strangers(shown: &[Operation], pods: &[Pod], started: &[Started]) -> Vec<Value> {
+    let roles = ["container", "nested"];
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for (pod, started) in pods.iter().zip(started) {
+        known.extend(roles.map(|role| owner(pod, started, role).to_string()));
+        known.extend([of_sandbox(pod, started).to_string()]);
+        let mut nested = of_sandbox(pod, started);
+        nested["role"] = "nested".into();
+        known.insert(nested.to_string());
+    }
+    let owners = shown.iter().flat_map(|operation| {
+        let effects = operation.effects().iter().map(|effect| &effect["owner"]);
+        effects.chain([operation.at("/actor/owner"), operation.at("/namespace/owner")])
+    });
+    owners.filter(|owner| !owner.is_null() && !known.contains(&sorted(owner))).cloned().collect()
+}
+
+/// As `json!` orders them.
+fn sorted(owner: &Value) -> String {
+    let keys = ["pod_uid", "namespace", "pod", "container", "container_id", "image", "role", "runtime", "qos_class"];
+    let ordered: serde_json::Map<String, Value> =
+        keys.iter().map(|key| ((*key).to_owned(), owner[*key].clone())).collect();
+    Value::Object(ordered).to_string()
+}
+
+/// A pod that lives as long as this does.
+struct Lives {
+    pod: Pod,
+    started: Started,
+    containerd: Containerd,
+}
+
+impl Lives {
+    fn start(number: usize) -> Result<Self> {
+        fs::create_dir_all("/tmp/volume").context("cannot make the volume")?;
+        let (pod, containerd) = (pod(number), Containerd::new()?);
+        let started = containerd.start(&pod)?;
+        await_its_mounts(&started)?;
+        Ok(Self { pod, started, containerd })
+    }
+
+    /// A process of its container.
+    fn pid(&self) -> Result<u32> {
+        let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_its = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&self.started.container))
+        };
+        pids.into_iter().find(is_its).context("the container has a process")
+    }
+
+    /// Mounts and unmounts something in the container, from outside: who enters it is not in its cgroup.
+    fn mount_inside(&self) -> Result<()> {
+        let pid = self.pid()?.to_string();
+        let script = "mount -t tmpfs entered /own && umount /own";
+        let status = std::process::Command::new("nsenter").args(["-t", &pid, "-m", "sh", "-c", script]).status()?;
+        ensure!(status.success(), "nsenter ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Lives {
+    fn drop(&mut self) {
+        if let Err(error) = self.containerd.remove(&self.started) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn those_that_were_there_before() -> Result<()> {
+    ground::base()?;
+    let lives = [Lives::start(1001)?, Lives::start(1002)?];
+    let mut trace = Program::trace(&[])?;
+    for live in &lives {
+        live.mount_inside()?;
+        let shown = trace.drain()?;
+        let entered = shown.iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")?;
+        entered.expect("/effects/0/owner", owner(&live.pod, &live.started, "container"))?;
+        entered.expect("/actor/owner", Value::Null)?;
+        let listed = objects(&["--pid", &live.pid()?.to_string()])?;
+        let first = listed.first().context("a container has mounts")?;
+        ensure!(first["owner"] == owner(&live.pod, &live.started, "container"), "list says {}", first["owner"]);
+    }
+    Ok(())
+}
+
+fn filters_by_name_and_label() -> Result<()> {
+    ground::base()?;
+    let live = Lives::start(2001)?;
+    let wanted = ["--pod=pod-2001", "--container=app-2001", "--namespace=team-0", "--label=app=web-20*", "--label=app"];
+    for filter in wanted {
+        let mut trace = Program::start(&["trace", "-o", "json", "--count=1", filter])?;
+        trace.wait_ready()?;
+        live.mount_inside()?;
+        let finished = trace.wait()?;
+        ensure!(finished.lines.len() == 1 && finished.lines[0].contains("entered"), "{filter}: {finished:?}");
+    }
+    let mut trace = Program::trace(&["--namespace=!team-0"])?;
+    live.mount_inside()?;
+    let shown = trace.drain()?;
+    ensure!(!shown.iter().any(|one| one.at("/effects/0/source") == "entered"), "what is excluded is shown: {shown:#?}");
+    Ok(())
+}
+
+/// The twin of the names: the same, with a socket that is none, says ids, and says once why.
+fn a_runtime_that_is_not_there_leaves_ids() -> Result<()> {
+    ground::base()?;
+    let live = Lives::start(3001)?;
+    for (socket, why) in [("/nowhere/cri.sock", "nothing is there"), ("/etc/hostname", "it is no socket")] {
+        let mut trace = Program::trace(&["--cri-socket", socket])?;
+        for _ in 0..2 {
+            live.mount_inside()?;
+        }
+        let shown = trace.drain()?;
+        let entered = shown.iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")?;
+        entered.expect("/effects/0/owner/container_id", live.started.container.as_str())?;
+        entered.expect("/effects/0/owner/pod_uid", live.pod.uid.as_str())?;
+        entered.expect("/effects/0/owner/pod", Value::Null)?;
+        let finished = trace.terminate()?;
+        let said: Vec<&String> =
+            finished.errors.iter().filter(|line| line.contains("are shown by their ids")).collect();
+        ensure!(
+            said.len() == 1 && said[0].contains(socket) && said[0].contains(why),
+            "{socket}: {:#?}",
+            finished.errors
+        );
+        ensure!(finished.stat("unnamed")? >= 4, "{:?}", finished.errors);
+    }
+    Ok(())
+}
