@@ -234,15 +234,12 @@ impl Engine {
             }
             Input::Answered(paths) => self.asking.answered(paths, now_ns),
             Input::Named(id, named) => self.asking.naming.named(id, named.map(|named| *named), now_ns),
-            Input::Inhabited(found) => {
-                self.asking.owners.inhabited(found);
-                Vec::new()
-            }
+            Input::Inhabited(found) => self.asking.inhabited(found, now_ns),
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();
                 let mut effects = self.emit(open, now_ns);
-                effects.extend(self.asking.naming.end());
+                effects.extend(self.asking.naming.end(now_ns));
                 effects
             }
             Input::Deadline(read_until_ns) => {

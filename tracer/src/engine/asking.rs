@@ -6,7 +6,7 @@ use super::{Effect, Engine, naming::Naming};
 use crate::{
     decode::Fact,
     operation::{Namespace, NamespaceChange, Op, Operation, Whereabouts, Whose},
-    pods::owners::Owners,
+    pods::owners::{Inhabitant, Owners},
 };
 
 /// A question; the answer is a path.
@@ -47,6 +47,13 @@ impl Asking {
     /// A process was put into a cgroup.
     pub(super) fn entered(&mut self, namespace: Namespace, cgroup: u64, now_ns: u64) -> Vec<Effect> {
         self.about(cgroup, Waits::Entered(namespace, cgroup), now_ns)
+    }
+
+    /// Who is in the namespaces that are there. Their names are asked for before anything of them happens.
+    pub(super) fn inhabited(&mut self, found: Vec<Inhabitant>, now_ns: u64) -> Vec<Effect> {
+        self.owners.inhabited(found);
+        let Self { owners, naming, .. } = self;
+        owners.homes().flat_map(|home| naming.meet(&home.owner, now_ns)).collect()
     }
 
     /// A cgroup was made. The name of a container is asked for before anything of it happens.

@@ -40,6 +40,8 @@ pub(super) struct Naming {
     waiting: VecDeque<(u64, u64, Box<Operation>)>,
     /// How many names there may be before the next look.
     look_at: usize,
+    /// Nothing more comes: nobody waits.
+    ended: bool,
     /// Operations that went out without a name that was asked for.
     pub(super) unnamed: u64,
 }
@@ -80,7 +82,7 @@ impl Naming {
         let mut effects = Vec::new();
         while let Some((until_ns, _, first)) = self.waiting.front() {
             let asked = self.is_asked(first);
-            if asked && now_ns < *until_ns && self.waiting.len() <= MOST_WAITING {
+            if asked && !self.ended && now_ns < *until_ns && self.waiting.len() <= MOST_WAITING {
                 break;
             }
             effects.extend(self.waiting.pop_front().map(|(_, seq, operation)| self.shown(seq, operation)));
@@ -88,10 +90,10 @@ impl Naming {
         effects
     }
 
-    /// Shows all: nothing more comes.
-    pub(super) fn end(&mut self) -> Vec<Effect> {
-        let waiting = std::mem::take(&mut self.waiting);
-        waiting.into_iter().map(|(_, seq, operation)| self.shown(seq, operation)).collect()
+    /// Shows all, and from now on each at once: no answer comes any more.
+    pub(super) fn end(&mut self, now_ns: u64) -> Vec<Effect> {
+        self.ended = true;
+        self.go_on(now_ns)
     }
 
     /// When the first one that waits has waited for long enough, `CLOCK_BOOTTIME` in nanoseconds.

@@ -13,12 +13,15 @@ use crate::pods::owners::Inhabitant;
 /// Which field of `/proc/PID/stat` behind the name in parentheses says when a process began, in ticks since the boot (proc(5): the 22nd).
 const START: usize = 22 - 3;
 
-/// Each namespace that a process is in, but for the first one's own. What ends meanwhile is passed over.
+/// Each namespace that a process is in, but for the first one's own, those of the oldest processes first. What ends meanwhile is passed over.
 pub fn find(proc: &Path, cgroup_root: &Path) -> io::Result<Vec<Inhabitant>> {
     let first = mount_namespace(proc, 1).ok();
     let scan = tasks::scan(proc)?;
     let others = scan.namespaces.iter().filter(|(inum, _)| Some(**inum) != first);
-    Ok(others.filter_map(|(inum, members)| oldest(proc, cgroup_root, *inum, &members.processes)).collect())
+    let found = others.filter_map(|(inum, members)| oldest(proc, cgroup_root, *inum, &members.processes));
+    let mut found: Vec<Inhabitant> = found.collect();
+    found.sort_by_key(|one| one.since);
+    Ok(found)
 }
 
 fn oldest(proc: &Path, cgroup_root: &Path, inum: u32, processes: &BTreeSet<u32>) -> Option<Inhabitant> {

@@ -121,9 +121,13 @@ impl Owners {
 
     /// The containers that have a cgroup or a namespace.
     pub fn containers(&self) -> HashSet<ContainerId> {
-        let of_namespaces = self.namespaces.values().flat_map(|known| &known.home).map(|home| &home.owner);
-        let owners = self.cgroups.values().flatten().chain(of_namespaces);
+        let owners = self.cgroups.values().flatten().chain(self.homes().map(|home| &home.owner));
         owners.filter_map(|owner| Some(owner.container.as_ref()?.id.clone())).collect()
+    }
+
+    /// Whose the mount namespaces are that are somebody's.
+    pub fn homes(&self) -> impl Iterator<Item = &Home> {
+        self.namespaces.values().filter_map(|known| known.home.as_ref())
     }
 
     /// Whose a cgroup is.
@@ -185,9 +189,7 @@ impl Owners {
     fn home(&self, owner: Arc<Owner>, from: Option<Namespace>) -> Home {
         let mut role = Role::of_cgroup(&owner);
         let copied_inside = from.and_then(|from| self.of_namespace(from)).is_some_and(|home| home.owner == owner);
-        let has_one = || {
-            self.namespaces.values().flat_map(|known| &known.home).any(|home| home.owner.container == owner.container)
-        };
+        let has_one = || self.homes().any(|home| home.owner.container == owner.container);
         if role == Role::Container && (copied_inside || has_one()) {
             role = Role::Nested;
         }

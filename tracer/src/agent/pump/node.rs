@@ -2,19 +2,25 @@
 
 use super::{Act, Pump};
 use crate::{
-    agent::{AgentError, boot_ns},
+    agent::{AgentError, boot_ns, owners::OwnersHand},
     engine::{Ask, Effect, Input},
     host::statmount,
     output::show::Flow,
 };
 
+/// Namespaces that are told at once: as a frame of a recording they are a quarter of the longest one.
+const AT_ONCE: usize = 1000;
+
 impl<A: Act> Pump<'_, A> {
     /// Who is where, as far as it was not told.
     pub(super) fn look_around(&mut self) -> Result<Flow, AgentError> {
-        match &self.owners {
-            Some(owners) => self.step(Input::Inhabited(owners.inhabitants())),
-            None => Ok(Flow::On),
+        let found = self.owners.as_ref().map(OwnersHand::inhabitants).unwrap_or_default();
+        for some in found.chunks(AT_ONCE) {
+            if self.step(Input::Inhabited(some.to_vec()))? == Flow::End {
+                return Ok(Flow::End);
+            }
         }
+        Ok(Flow::On)
     }
 
     /// What the node says.

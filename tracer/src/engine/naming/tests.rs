@@ -90,8 +90,10 @@ fn nothing_waits_for_ever() {
     assert_eq!(shown(&naming.go_on(5 + PATIENCE_NS)), [(1, None)]);
     assert_eq!(naming.unnamed, 1);
     naming.show(2, of(owner('a')), 6 + PATIENCE_NS);
-    assert_eq!(shown(&naming.end()), [(2, None)]);
-    assert_eq!(naming.unnamed, 2);
+    naming.show(3, of(owner('b')), 6 + PATIENCE_NS);
+    assert_eq!(shown(&naming.end(7 + PATIENCE_NS)), [(2, None), (3, None)]);
+    assert_eq!(naming.unnamed, 3);
+    assert_eq!(shown(&naming.show(4, of(owner('c')), 8 + PATIENCE_NS)), [(4, None)], "nothing answers after the end");
 }
 
 #[test]
@@ -162,7 +164,7 @@ proptest! {
             };
             seen.extend(shown(&effects).into_iter().map(|(seq, _)| seq));
         }
-        seen.extend(shown(&naming.end()).into_iter().map(|(seq, _)| seq));
+        seen.extend(shown(&naming.end(now_ns)).into_iter().map(|(seq, _)| seq));
         prop_assert_eq!(seen, (1..=seq).collect::<Vec<_>>());
     }
 }
