@@ -41,6 +41,7 @@ use crate::{
     mirror::Mirror,
     output::{
         json::Origin,
+        recording::Known,
         say::note,
         show::{Flow, Show, terminal_width},
         words,
@@ -57,29 +58,42 @@ use rustix::{
 /// Where the node keeps its cgroups.
 pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Shows operations until the settings, a signal or the reader of the output end it; all of them are recorded too.
-pub fn trace(
-    probes: Probes,
-    rings: Rings,
-    settings: Settings,
-    fail_on_loss: bool,
-    record: Option<RecordFile>,
-    existing: bool,
-    runtime: RuntimeSocket,
-) -> Result<ExitCode, AgentError> {
+/// What `trace` does besides.
+#[derive(Debug, Default)]
+pub struct Besides {
+    /// Into what all is written that is seen.
+    pub record: Option<RecordFile>,
+    /// Whether what is mounted already is shown first.
+    pub existing: bool,
+    /// The container runtime that is asked for names.
+    pub runtime: RuntimeSocket,
+    /// The kubelet's directory, by which volumes are known.
+    pub kubelet_dir: PathBuf,
+    /// Whether a loss is a failure.
+    pub fail_on_loss: bool,
+}
+
+/// Shows operations until the settings, a signal or the reader of the output end it.
+pub fn trace(probes: Probes, rings: Rings, settings: Settings, besides: Besides) -> Result<ExitCode, AgentError> {
     let origin = origin();
-    let record = record.map(|file| file.begin(&origin, process::id())).transpose()?;
+    let typed = besides.kubelet_dir;
+    // It need not be there: a node may have no kubelet.
+    let kubelet_dir = namespaces::real_directory(Path::new("/proc"), &typed).unwrap_or(typed);
+    let known = Known { own_pid: process::id(), kubelet_dir: kubelet_dir.to_string_lossy().into_owned() };
+    let engine = Engine::new(known.own_pid, None).with_kubelet_dir(known.kubelet_dir.clone().into_bytes());
+    let record = besides.record.map(|file| file.begin(&origin, known)).transpose()?;
     let owners = Some(OwnersHand::new(Path::new(CGROUP_ROOT)));
-    let namer = Some(Namer::start(runtime)?);
-    let beside = Beside { duration: settings.duration, record, tables: existing, owners, namer, ..Beside::default() };
+    let namer = Some(Namer::start(besides.runtime)?);
+    let tables = besides.existing;
+    let beside = Beside { duration: settings.duration, record, tables, owners, namer, ..Beside::default() };
     let mut show = Show::new(settings, origin, terminal_width());
     let ready = format!("ready: hooks={}, tracing all mount namespaces", probes.kind());
     show.head().map_err(AgentError::Output)?;
-    let stats = pump::run(probes, rings, Engine::new(process::id(), None), beside, &ready, |effect| match effect {
+    let stats = pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
         Effect::Emit { seq, operation } => Ok((show.operation(seq, &operation).map_err(AgentError::Output)?, None)),
         Effect::Limit(_) | Effect::Read(_) | Effect::Ask(_) | Effect::Name(_) => Ok((Flow::On, None)),
     })?;
-    let failed = fail_on_loss && stats.lost_anything();
+    let failed = besides.fail_on_loss && stats.lost_anything();
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
 }
 

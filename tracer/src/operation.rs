@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::Dev,
-    pods::{cgroup_path::Owner, named::Named, owners::Home},
+    pods::{cgroup_path::Owner, kubelet_path::VolumePath, named::Named, owners::Home},
 };
 
 /// A mount namespace.
@@ -569,8 +569,19 @@ pub struct Whose {
     pub actor: Option<Arc<Owner>>,
     /// Whose the mount namespaces of its mounts are, and the one that was made or ended, by inode number.
     pub namespaces: BTreeMap<u32, Home>,
+    /// The volumes that its mounts in nobody's namespace are, by [`Objects::mount`].
+    pub volumes: BTreeMap<u64, Volume>,
     /// What they are called, as far as a runtime says it.
     pub names: Vec<Arc<Named>>,
+}
+
+/// A volume as the kubelet's directory names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The pod that it is for.
+    pub home: Home,
+    /// What the path says.
+    pub path: VolumePath,
 }
 
 impl Whose {

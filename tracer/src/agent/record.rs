@@ -12,7 +12,7 @@ use crate::{
     engine::Input,
     output::{
         json::Origin,
-        recording::{Recorder, Totals},
+        recording::{Known, Recorder, Totals},
     },
 };
 
@@ -20,6 +20,7 @@ use crate::{
 const MODE: u32 = 0o600;
 
 /// A file that is open for a recording.
+#[derive(Debug)]
 pub struct RecordFile {
     file: PathBuf,
     open: File,
@@ -34,9 +35,9 @@ impl RecordFile {
     }
 
     /// Begins the recording.
-    pub(super) fn begin(self, origin: &Origin, own_pid: u32) -> Result<Record, AgentError> {
+    pub(super) fn begin(self, origin: &Origin, known: Known) -> Result<Record, AgentError> {
         let Self { file, open } = self;
-        match Recorder::new(BufWriter::new(open), origin, own_pid) {
+        match Recorder::new(BufWriter::new(open), origin, known) {
             Ok(recorder) => Ok(Record { file, recorder }),
             Err(source) => Err(AgentError::Record { file, source }),
         }

@@ -13,7 +13,7 @@ use crate::{
     cli::trace::Settings,
     engine::{Effect, Engine, Input},
     output::{
-        recording::{Frame, Recording, RecordingError, Totals},
+        recording::{Frame, Known, Recording, RecordingError, Totals},
         say::note,
         show::{Flow, Show},
     },
@@ -29,7 +29,9 @@ pub fn replay(file: &Path, settings: Settings) -> Result<ExitCode, AgentError> {
     };
     let mut recording = Recording::open(BufReader::new(from)).map_err(broken)?;
     let show = Show::new(settings, recording.origin.clone(), terminal_width());
-    let mut replay = Replay { engine: Engine::new(recording.own_pid, None), show, waiting: VecDeque::new() };
+    let Known { own_pid, kubelet_dir } = recording.known.clone();
+    let engine = Engine::new(own_pid, None).with_kubelet_dir(kubelet_dir.into_bytes());
+    let mut replay = Replay { engine, show, waiting: VecDeque::new() };
     if replay.show.head().map_err(AgentError::Output)? == Flow::End {
         return Ok(ExitCode::SUCCESS);
     }

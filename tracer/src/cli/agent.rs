@@ -66,7 +66,7 @@ fn hook(text: &str) -> Result<String, String> {
     if known { Ok(text.to_owned()) } else { Err("write a function that `mount-tracer check` lists".to_owned()) }
 }
 
-fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     // Taken apart and put together again, so that `/var/lib/kubelet/` and `/var//lib/kubelet` are the same.
     let path: PathBuf = PathBuf::from(text).components().collect();
     if path.is_absolute() { Ok(path) } else { Err("write an absolute path".to_owned()) }

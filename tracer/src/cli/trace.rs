@@ -9,7 +9,7 @@ use super::{
     look::{self, Output},
 };
 use crate::{
-    agent::{self, AgentError, RecordFile, RuntimeSocket},
+    agent::{self, AgentError, Besides, RecordFile, RuntimeSocket},
     operation::Op,
     output::{
         columns::{self, Operations},
@@ -43,6 +43,9 @@ pub struct Args {
     /// The socket of the container runtime that is asked for names; `none` for no names [default: the well-known ones]
     #[arg(long, value_name = "PATH")]
     cri_socket: Option<RuntimeSocket>,
+    /// The kubelet's directory, as its own --root-dir has it: what is mounted there for a pod is shown as the pod's
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = super::agent::absolute)]
+    kubelet_dir: PathBuf,
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
@@ -101,17 +104,18 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
         }
     };
     let record = args.record.as_deref().map(RecordFile::create).transpose()?;
-    let besides = [Needed::Owners].into_iter().chain(args.existing.then_some(Needed::Existing)).collect::<Vec<_>>();
-    match super::probes::attach(args.probes, &besides, None) {
-        Ok((probes, rings)) => agent::trace(
-            probes,
-            rings,
-            settings,
-            args.fail_on_loss,
-            record,
-            args.existing,
-            args.cri_socket.clone().unwrap_or_default(),
-        ),
+    let needed = [Needed::Owners].into_iter().chain(args.existing.then_some(Needed::Existing)).collect::<Vec<_>>();
+    match super::probes::attach(args.probes, &needed, None) {
+        Ok((probes, rings)) => {
+            let besides = Besides {
+                record,
+                existing: args.existing,
+                runtime: args.cri_socket.clone().unwrap_or_default(),
+                kubelet_dir: args.kubelet_dir.clone(),
+                fail_on_loss: args.fail_on_loss,
+            };
+            agent::trace(probes, rings, settings, besides)
+        }
         Err(status) => Ok(status),
     }
 }

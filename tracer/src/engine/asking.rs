@@ -1,12 +1,16 @@
 //! PURE: what the node is asked before something is shown: where mounts are whose path was cut, and whose cgroup one is that nobody has told.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{Effect, Engine, naming::Naming};
 use crate::{
     decode::Fact,
-    operation::{Namespace, NamespaceChange, Op, Operation, Whereabouts, Whose},
-    pods::owners::{Inhabitant, Owners},
+    operation::{Namespace, NamespaceChange, Op, Operation, Volume, Whereabouts, Whose},
+    pods::{
+        cgroup_path::{Owner, PodName},
+        kubelet_path::volume_of,
+        owners::{Home, Inhabitant, Owners, Role},
+    },
 };
 
 /// A question; the answer is a path.
@@ -36,6 +40,8 @@ pub(super) struct Asking {
     waits: VecDeque<(Vec<Ask>, Waits)>,
     pub(super) owners: Owners,
     pub(super) naming: Naming,
+    /// The kubelet's directory; empty when nobody looks for volumes.
+    pub(super) kubelet_dir: Vec<u8>,
 }
 
 impl Asking {
@@ -113,7 +119,7 @@ impl Asking {
             Waits::Made(change, cgroup) => self.owners.namespace_made(change.namespace, change.copied_from, cgroup),
             Waits::Entered(namespace, cgroup) => self.owners.entered(namespace, cgroup),
             Waits::Show(seq, mut operation) => {
-                operation.whose = whose(&self.owners, &operation);
+                operation.whose = whose(&self.owners, &self.kubelet_dir, &operation);
                 if let (Op::NamespaceDestroyed, Some(change)) = (operation.op, operation.namespace) {
                     self.owners.namespace_ended(change.namespace);
                 }
@@ -125,6 +131,13 @@ impl Asking {
 }
 
 impl Engine {
+    /// The same that knows volumes by their paths below the kubelet's directory.
+    #[must_use]
+    pub fn with_kubelet_dir(mut self, kubelet_dir: Vec<u8>) -> Self {
+        self.asking.kubelet_dir = kubelet_dir;
+        self
+    }
+
     /// A namespace that a fact says was made.
     pub(super) fn made(&mut self, fact: &Fact, now_ns: u64) -> Vec<Effect> {
         match fact {
@@ -162,7 +175,7 @@ fn cgroup_of(operation: &Operation) -> Option<u64> {
     actor.or_else(|| operation.throttled.map(|throttled| throttled.cgroup_id))
 }
 
-fn whose(owners: &Owners, operation: &Operation) -> Whose {
+fn whose(owners: &Owners, kubelet_dir: &[u8], operation: &Operation) -> Whose {
     let of_mounts = operation.mounts().chain(operation.target()).filter_map(|mount| mount.namespace);
     let of_change = operation.namespace.map(|change| change.namespace);
     Whose {
@@ -171,6 +184,19 @@ fn whose(owners: &Owners, operation: &Operation) -> Whose {
             .chain(of_change)
             .filter_map(|namespace| Some((namespace.inum, owners.of_namespace(namespace)?.clone())))
             .collect(),
+        volumes: operation
+            .mounts()
+            .filter(|mount| mount.namespace.is_some_and(|namespace| owners.of_namespace(namespace).is_none()))
+            .filter_map(|mount| Some((mount.objects.mount, volume(mount.path.as_ref().ok()?, kubelet_dir)?)))
+            .collect(),
         names: Vec::new(),
     }
+}
+
+/// What the kubelet mounts lies in nobody's namespace: a container may choose such a path in its own.
+fn volume(path: &[u8], kubelet_dir: &[u8]) -> Option<Volume> {
+    let path = volume_of(kubelet_dir, path)?;
+    let pod = PodName { uid: path.pod_uid.clone(), qos: None };
+    let owner = Arc::new(Owner { pod: Some(pod), container: None });
+    Some(Volume { home: Home { owner, role: Role::Volume }, path })
 }

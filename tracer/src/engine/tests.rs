@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::operation::{Effect as Change, EffectKind, Mount, PathGap, Whereabouts, tests::mount};
+use crate::pods::owners::Role;
 
 fn operation(kind: EffectKind, gap: Option<PathGap>) -> Operation {
     let path = gap.map_or_else(|| Ok(b"/a".to_vec()), Err);
@@ -47,4 +48,28 @@ fn nobody_is_asked_about_what_is_gone_or_known_or_nowhere() {
         let shown = emitted(&mut Engine::default(), operation(kind, gap));
         assert!(matches!(&shown[..], [Effect::Emit { .. }]), "{kind:?} {gap:?}: {shown:?}");
     }
+}
+
+const VOLUME: &str = "/kubelet/pods/0f7ca4d1-7b0c-4a4e-9d5e-5a1d2f3b4c5d/volumes/kubernetes.io~csi/pvc-1/mount";
+
+/// What a mount at this path is, in a namespace that is nobody's, or a container's.
+fn volume_at(path: &str, in_container: bool) -> (Option<Role>, Option<String>) {
+    let mut engine = Engine::default().with_kubelet_dir(b"/kubelet".to_vec());
+    let whole = Mount { path: Ok(path.as_bytes().to_vec()), ..mount(6) };
+    let namespace = whole.namespace.unwrap();
+    let cgroup = in_container.then(|| format!("/docker/{}", "a".repeat(64)));
+    engine.step(Input::Inhabited(vec![Inhabitant { inum: namespace.inum, id: namespace.id, cgroup, since: 1 }]), 1);
+    let change = Change { kind: EffectKind::Attach, propagated: None, section: None, mount: whole.clone() };
+    let shown = emitted(&mut engine, Operation { effects: Some(vec![change]), ..Operation::bare(Op::Mount, 7) });
+    let [Effect::Emit { operation, .. }] = &shown[..] else { panic!("{shown:?}") };
+    let volume = operation.volume_of(&whole).map(|volume| volume.path.volume.clone());
+    (operation.home_of(&whole).map(|home| home.role), volume)
+}
+
+#[test]
+fn what_the_kubelet_mounts_for_a_pod_is_the_pods() {
+    assert_eq!(volume_at(VOLUME, false), (Some(Role::Volume), Some("pvc-1".to_owned())));
+    assert_eq!(volume_at(&format!("{VOLUME}/deeper"), false), (None, None));
+    assert_eq!(volume_at(&VOLUME.replace("/kubelet", "/other"), false), (None, None));
+    assert_eq!(volume_at(VOLUME, true), (Some(Role::Container), None), "a container may choose such a path");
 }

@@ -1,6 +1,6 @@
 //! PURE: what follows from an operation: the mount that it is about, whether it failed, names.
 
-use super::{CallEnd, Claimed, Effect, EffectKind, Mount, Op, Operation, Superblock, Syscall};
+use super::{CallEnd, Claimed, Effect, EffectKind, Mount, Op, Operation, Superblock, Syscall, Volume};
 use crate::pods::{cgroup_path::Owner, owners::Home};
 
 impl CallEnd {
@@ -78,15 +78,22 @@ impl Operation {
         self.call.as_ref().map(|call| &call.claimed)
     }
 
-    /// Whose the namespace of a mount of it is.
+    /// Whose a mount of it is: whose the namespace is, or for which pod the kubelet mounted it.
     pub fn home_of(&self, mount: &Mount) -> Option<&Home> {
-        self.whose.namespaces.get(&mount.namespace?.inum)
+        let of_namespace = self.whose.namespaces.get(&mount.namespace?.inum);
+        of_namespace.or_else(|| self.volume_of(mount).map(|volume| &volume.home))
+    }
+
+    /// Which volume a mount of it is.
+    pub fn volume_of(&self, mount: &Mount) -> Option<&Volume> {
+        self.whose.volumes.get(&mount.objects.mount)
     }
 
     /// Who has the namespaces that it touches, and who acts.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         let homes = self.whose.namespaces.values().map(|home| home.owner.as_ref());
-        homes.chain(self.whose.actor.as_deref())
+        let volumes = self.whose.volumes.values().map(|volume| volume.home.owner.as_ref());
+        homes.chain(volumes).chain(self.whose.actor.as_deref())
     }
 
     /// Whether its call ended with an errno. Not when the end was missed: nobody knows.

@@ -328,7 +328,7 @@ mod tests {
                 "source": "/dev/nvme0n1", "fstype": "ext4", "dev": "259:0", "rdev": "8:32",
                 "attributes": ["MOUNT_ATTR_RELATIME"], "path_later": null,
                 "propagation": {"shared": null, "master": 12, "unbindable": false, "kubernetes": "HostToContainer"},
-                "kind": "attach", "propagated": true, "section": "7", "owner": null}],
+                "kind": "attach", "propagated": true, "section": "7", "owner": null, "volume": null}],
             "effects_total": 1, "namespace": null, "gap": null, "throttled": null,
         });
         assert_eq!(operation(&origin(), 42, &example()), expected);

@@ -122,7 +122,17 @@ struct Head {
     agent_start: String,
     /// Wall time when the node booted, nanoseconds since 1970.
     boot_at_ns: String,
-    own_pid: u32,
+    #[serde(flatten)]
+    known: Known,
+}
+
+/// What the engine was told before anything happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The process that recorded.
+    pub own_pid: u32,
+    /// The kubelet's directory.
+    pub kubelet_dir: String,
 }
 
 /// What was lost in all, as the end of a recording says it.
@@ -150,13 +160,13 @@ pub struct Recorder<W> {
 
 impl<W: Write> Recorder<W> {
     /// Begins one.
-    pub fn new(mut out: W, origin: &Origin, own_pid: u32) -> io::Result<Self> {
+    pub fn new(mut out: W, origin: &Origin, known: Known) -> io::Result<Self> {
         let head = Head {
             node: origin.node.clone(),
             boot_id: origin.boot_id.clone(),
             agent_start: origin.agent_start.clone(),
             boot_at_ns: origin.clock.boot_at_ns().to_string(),
-            own_pid,
+            known,
         };
         writeln!(out, "{MAGIC}{VERSION}\n{}", serde_json::to_string(&head)?)?;
         Ok(Self { out })
@@ -229,15 +239,15 @@ pub struct Recording<R> {
     offset: u64,
     /// Where it was made.
     pub origin: Origin,
-    /// The process that made it.
-    pub own_pid: u32,
+    /// What the engine was told.
+    pub known: Known,
 }
 
 impl<R: Read> Recording<R> {
     /// Reads its beginning.
     pub fn open(from: R) -> Result<Self, RecordingError> {
         let origin = Origin { node: String::new(), boot_id: None, agent_start: String::new(), clock: Clock::new(0, 0) };
-        let mut recording = Self { from, offset: 0, origin, own_pid: 0 };
+        let mut recording = Self { from, offset: 0, origin, known: Known::default() };
         let first = recording.line()?;
         let version = first.strip_prefix(MAGIC.as_bytes()).ok_or(RecordingError::NotOne)?;
         if version != VERSION.to_string().as_bytes() {
@@ -249,7 +259,7 @@ impl<R: Read> Recording<R> {
         let clock = head.boot_at_ns.parse().map(|boot_at_ns| Clock::new(boot_at_ns, 0));
         let clock = clock.map_err(|_| RecordingError::Content { offset })?;
         recording.origin = Origin { node: head.node, boot_id: head.boot_id, agent_start: head.agent_start, clock };
-        recording.own_pid = head.own_pid;
+        recording.known = head.known;
         Ok(recording)
     }
 

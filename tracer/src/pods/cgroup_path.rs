@@ -49,8 +49,8 @@ impl Qos {
 pub struct PodName {
     /// Which one.
     pub uid: PodUid,
-    /// Its class.
-    pub qos: Qos,
+    /// Its class; `None` where nothing of it but its uid is told.
+    pub qos: Option<Qos>,
 }
 
 /// Whose a cgroup is.
@@ -140,7 +140,7 @@ fn cgroupfs(name: &str, parents: &[&str]) -> Option<PodName> {
     let (last, above) = parents.split_last()?;
     let class = QOS.contains(last).then_some(*last);
     let root = if class.is_some() { *above.last()? } else { *last };
-    (root == KUBEPODS).then_some(PodName { uid, qos: Qos::of(class) })
+    (root == KUBEPODS).then_some(PodName { uid, qos: Some(Qos::of(class)) })
 }
 
 /// `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid_>.slice`: a slice's name holds all its parents'
@@ -157,7 +157,7 @@ fn of_slice(slice: &str) -> Option<(PodName, &str)> {
     let with_class = |class: &&'static str| Some((parent.strip_suffix(*class)?.strip_suffix('-')?, Some(*class)));
     let (root, class) = QOS.iter().find_map(with_class).unwrap_or((parent, None));
     let is_root = root == KUBEPODS || root.strip_suffix(KUBEPODS).is_some_and(|prefix| prefix.ends_with('-'));
-    is_root.then_some((PodName { uid, qos: Qos::of(class) }, parent))
+    is_root.then_some((PodName { uid, qos: Some(Qos::of(class)) }, parent))
 }
 
 /// Whether the path ends in the slice and all the slices that its name says it lies in.

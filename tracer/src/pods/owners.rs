@@ -30,6 +30,8 @@ pub enum Role {
     Nested,
     /// It is of something in a pod that is no container.
     Pod,
+    /// Not a namespace: it is a mount of the kubelet's for the pod.
+    Volume,
 }
 
 impl Role {
@@ -39,6 +41,7 @@ impl Role {
             Self::Container => "container",
             Self::Nested => "nested",
             Self::Pod => "pod",
+            Self::Volume => "volume",
         }
     }
 

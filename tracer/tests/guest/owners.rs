@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("owners::of_what_outlives_its_process", of_what_outlives_its_process),
         trial("owners::a_guest_in_a_namespace_takes_nothing", a_guest_in_a_namespace_takes_nothing),
         trial("owners::a_users_cgroup_is_no_pods", a_users_cgroup_is_no_pods),
+        trial("owners::of_what_the_kubelet_mounts", of_what_the_kubelet_mounts),
     ]
 }
 
@@ -260,4 +261,28 @@ fn a_users_cgroup_is_no_pods() -> Result<()> {
     let mut later = Program::trace(&[])?;
     let mut contained = Contained::start(&format!("/given/kubepods/pod{UID}/{ID}"))?;
     expect_owners(&mount(&mut later, &mut contained.process)?, &Value::Null, &Value::Null)
+}
+
+/// A volume of a pod, in the node's own namespace. The twin is the same path in that of a container.
+fn of_what_the_kubelet_mounts() -> Result<()> {
+    const KUBELET: &str = "/tmp/mount-tracer-kubelet";
+    let target = format!("{KUBELET}/pods/{UID}/volumes/kubernetes.io~csi/pvc-1/mount");
+    fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
+    let mut trace = Program::trace(&["--kubelet-dir", KUBELET])?;
+    let contained = Contained::start(&container())?;
+    let pod = json!({"pod_uid": UID, "namespace": null, "pod": null, "container": null, "container_id": null, "image": null,
+                     "role": "volume", "runtime": null, "qos_class": null});
+    let volume = json!({"name": "pvc-1", "plugin": "kubernetes.io~csi"});
+    for (mut process, owner, volume) in
+        [(Actor::private()?, pod, volume), (contained.process, of_the_container("container"), Value::Null)]
+    {
+        for words in [vec!["tmpfs", &target], vec!["umount", &target]] {
+            trace.drain()?;
+            process.must(&words)?;
+            let shown = trace.drain_one()?;
+            shown.expect("/effects/0/owner", owner.clone())?;
+            shown.expect("/effects/0/volume", volume.clone())?;
+        }
+    }
+    fs::remove_dir_all(KUBELET).with_context(|| format!("cannot remove {KUBELET}"))
 }

@@ -120,7 +120,8 @@ impl Row<'_> {
 
     /// Whose the namespace is, or the cgroup of who acted where no table changed.
     fn owner(&self) -> Called<'_> {
-        let home = self.namespace().and_then(|namespace| self.operation.whose.namespaces.get(&namespace.inum));
+        let of_namespace = self.namespace().and_then(|namespace| self.operation.whose.namespaces.get(&namespace.inum));
+        let home = of_namespace.or_else(|| self.operation.home_of(self.place()?));
         let has_place = self.effect.is_some() || self.operation.namespace.is_some();
         let actor = || self.operation.whose.actor.as_deref().filter(|_| !has_place);
         let owner = home.map(|home| home.owner.as_ref()).or_else(actor)?;

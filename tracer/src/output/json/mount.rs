@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{MAX_EFFECTS, Text, id, inum, owner::OwnerObject};
 use crate::{
     device::Dev,
-    operation::{Effect, Mount, Operation},
+    operation::{Effect, Mount, Operation, Volume},
     output::{
         escape::{escape, escape_source},
         flags::attributes,
@@ -21,6 +21,20 @@ pub(super) struct EffectObject<'a> {
     propagated: Option<bool>,
     section: Option<Text<u64>>,
     owner: Option<OwnerObject<'a>>,
+    volume: Option<VolumeObject<'a>>,
+}
+
+/// A volume as the kubelet's directory names it.
+#[derive(Serialize)]
+struct VolumeObject<'a> {
+    name: String,
+    plugin: Option<&'a str>,
+}
+
+impl<'a> VolumeObject<'a> {
+    fn of(volume: &'a Volume) -> Self {
+        Self { name: escape(volume.path.volume.as_bytes()), plugin: volume.path.plugin.as_deref() }
+    }
 }
 
 impl<'a> EffectObject<'a> {
@@ -37,6 +51,7 @@ impl<'a> EffectObject<'a> {
             kind: effect.kind.name(),
             propagated: effect.propagated,
             section: effect.section.map(Text),
+            volume: operation.volume_of(&effect.mount).map(VolumeObject::of),
             owner: operation.home_of(&effect.mount).map(|home| OwnerObject::of_namespace(home, &operation.whose)),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     output::escape::escape,
     pods::{
         PodUid,
-        cgroup_path::Owner,
+        cgroup_path::{Owner, Qos},
         named::Named,
         owners::{Home, Role},
         runtimes::Runtime,
@@ -58,7 +58,7 @@ impl<'a> OwnerObject<'a> {
             container_id: container.map(|container| container.id.as_str()),
             role: if is_sandbox && role == Role::Container { "sandbox" } else { role.name() },
             runtime: container.and_then(|container| container.runtime).map(Runtime::name),
-            qos_class: pod.map(|pod| pod.qos.name()),
+            qos_class: pod.and_then(|pod| pod.qos).map(Qos::name),
         }
     }
 }

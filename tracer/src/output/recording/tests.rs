@@ -5,6 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::operation::Syscall;
 
+fn known() -> Known {
+    Known { own_pid: 42, kubelet_dir: "/var/lib/kubelet".to_owned() }
+}
+
 fn origin() -> Origin {
     Origin {
         node: "worker-7".to_owned(),
@@ -28,7 +32,7 @@ const TOTALS: Totals = Totals { dropped: 1, records_lost: 2, missed: None };
 
 fn recorded() -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut recorder = Recorder::new(&mut bytes, &origin(), 42).unwrap();
+    let mut recorder = Recorder::new(&mut bytes, &origin(), known()).unwrap();
     recorder.input(&Input::Record(b"some bytes"), 10).unwrap();
     recorder.input(&Input::Loss(gap()), 11).unwrap();
     recorder.input(&Input::Throttled(vec![throttled()]), 12).unwrap();
@@ -62,7 +66,7 @@ fn read(bytes: &[u8]) -> (Vec<(u64, Frame)>, Option<RecordingError>) {
 fn what_went_in_comes_out() {
     let bytes = recorded();
     let recording = Recording::open(&bytes[..]).unwrap();
-    assert_eq!((recording.own_pid, recording.origin.node.as_str()), (42, "worker-7"));
+    assert_eq!((recording.known, recording.origin.node.as_str()), (known(), "worker-7"));
     assert_eq!(recording.origin.clock.wall(5), origin().clock.wall(5));
     let (frames, error) = read(&bytes);
     assert!(error.is_none(), "{error:?}");
@@ -128,7 +132,7 @@ fn what_is_none_is_named() {
 /// Bytes of all frames of [`recorded`].
 fn recorded_frames() -> usize {
     let mut bytes = Vec::new();
-    Recorder::new(&mut bytes, &origin(), 42).unwrap();
+    Recorder::new(&mut bytes, &origin(), known()).unwrap();
     recorded().len() - bytes.len()
 }
 

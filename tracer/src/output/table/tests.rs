@@ -111,7 +111,8 @@ fn containers_call(name: Option<&str>) -> Operation {
     };
     let home = Home { owner: Arc::clone(&owner), role: Role::Container };
     let runtimes = name.map(|_| Arc::new(named)).into_iter().collect();
-    let whose = Whose { actor: Some(owner), namespaces: BTreeMap::from([(POD.inum, home)]), names: runtimes };
+    let namespaces = BTreeMap::from([(POD.inum, home)]);
+    let whose = Whose { actor: Some(owner), namespaces, volumes: BTreeMap::new(), names: runtimes };
     let umount = called(Op::Umount, Syscall::Umount, 0, b"umount");
     Operation { whose, ..with(umount, vec![effect(EffectKind::Detach, false, at(mount(7), "/data", POD))]) }
 }

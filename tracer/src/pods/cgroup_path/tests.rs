@@ -173,7 +173,7 @@ fn whose_a_cgroup_is() {
     ];
     for (template, pod, runtime) in table {
         let owner = owner_of(&path(template).replace('&', ID));
-        let pod = pod.map(|(uid, qos)| PodName { uid: PodUid::parse(uid).unwrap(), qos });
+        let pod = pod.map(|(uid, qos)| PodName { uid: PodUid::parse(uid).unwrap(), qos: Some(qos) });
         assert_eq!(owner.pod, pod, "{template}");
         assert_eq!(owner.container.as_ref().map(|one| one.runtime), *runtime, "{template}");
         assert!(owner.container.is_none_or(|one| one.id.as_str() == ID), "{template}");
@@ -182,7 +182,7 @@ fn whose_a_cgroup_is() {
 
 #[test]
 fn whose_a_task_is() {
-    let pod = Some(PodName { uid: PodUid::parse(UID).unwrap(), qos: Qos::Guaranteed });
+    let pod = Some(PodName { uid: PodUid::parse(UID).unwrap(), qos: Some(Qos::Guaranteed) });
     let table: &[(&str, Option<PodName>)] = &[
         ("", None),
         ("0::/\n", None),
