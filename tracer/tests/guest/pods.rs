@@ -1,8 +1,11 @@
 //! Whose each mount is, on a node with a real containerd: pods that start and stop at once, and what `trace` and `list` say of them. Only where
 //! there is one: in a guest that is a node.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +35,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("pods::each_mount_names_its_pod", each_mount_names_its_pod),
         trial("pods::those_that_were_there_before", those_that_were_there_before),
         trial("pods::filters_by_name_and_label", filters_by_name_and_label),
-        trial("pods::a_runtime_that_is_not_there_leaves_ids", a_runtime_that_is_not_there_leaves_ids),
+        trial("pods::a_runtime_that_is_not_there_leaves_ids", faults::a_runtime_that_is_not_there_leaves_ids),
+        trial("pods::a_runtime_that_hangs_is_met_again", faults::a_runtime_that_hangs_is_met_again),
+        trial("pods::a_runtime_that_restarts_is_met_again", faults::a_runtime_that_restarts_is_met_again),
     ]
 }
 
@@ -267,7 +272,7 @@ impl Lives {
     fn mount_inside(&self) -> Result<()> {
         let pid = self.pid()?.to_string();
         let script = "mount -t tmpfs entered /own && umount /own";
-        let status = std::process::Command::new("nsenter").args(["-t", &pid, "-m", "sh", "-c", script]).status()?;
+        let status = Command::new("nsenter").args(["-t", &pid, "-m", "sh", "-c", script]).status()?;
         ensure!(status.success(), "nsenter ended with {status}");
         Ok(())
     }
@@ -313,32 +318,5 @@ fn filters_by_name_and_label() -> Result<()> {
     live.mount_inside()?;
     let shown = trace.drain()?;
     ensure!(!shown.iter().any(|one| one.at("/effects/0/source") == "entered"), "what is excluded is shown: {shown:#?}");
-    Ok(())
-}
-
-/// The twin of the names: the same, with a socket that is none, says ids, and says once why.
-fn a_runtime_that_is_not_there_leaves_ids() -> Result<()> {
-    ground::base()?;
-    let live = Lives::start(3001)?;
-    for (socket, why) in [("/nowhere/cri.sock", "nothing is there"), ("/etc/hostname", "it is no socket")] {
-        let mut trace = Program::trace(&["--cri-socket", socket])?;
-        for _ in 0..2 {
-            live.mount_inside()?;
-        }
-        let shown = trace.drain()?;
-        let entered = shown.iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")?;
-        entered.expect("/effects/0/owner/container_id", live.started.container.as_str())?;
-        entered.expect("/effects/0/owner/pod_uid", live.pod.uid.as_str())?;
-        entered.expect("/effects/0/owner/pod", Value::Null)?;
-        let finished = trace.terminate()?;
-        let said: Vec<&String> =
-            finished.errors.iter().filter(|line| line.contains("are shown by their ids")).collect();
-        ensure!(
-            said.len() == 1 && said[0].contains(socket) && said[0].contains(why),
-            "{socket}: {:#?}",
-            finished.errors
-        );
-        ensure!(finished.stat("unnamed")? >= 4, "{:?}", finished.errors);
-    }
     Ok(())
 }
