@@ -26,6 +26,16 @@ pub(crate) fn guest_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Removes a directory with all that is in it, if there is one.
+pub(crate) fn remove_directory(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The full path of a program, as a shell would find it; the `sbin` directories are always searched.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

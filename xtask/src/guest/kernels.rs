@@ -54,14 +54,14 @@ pub(crate) fn installed(arch: Arch, series: &str) -> Result<Option<Kernel>> {
 pub(crate) fn install(arch: Arch, series: &str) -> Result<Kernel> {
     let dir = dir(arch, series)?;
     let work = dir.with_file_name(format!("{series}{}.new", arch.suffix()));
-    remove(&work)?;
+    host::remove_directory(&work)?;
     create(&work)?;
     let done = fill(&work, arch, series).and_then(|()| {
-        remove(&dir)?;
+        host::remove_directory(&dir)?;
         fs::rename(&work, &dir).with_context(|| format!("renaming {} to {}", work.display(), dir.display()))
     });
     if done.is_err() {
-        let _ = remove(&work);
+        let _ = host::remove_directory(&work);
     }
     done?;
     require(arch, series)
@@ -153,7 +153,7 @@ fn unpack(work: &Path, release: &str) -> Result<()> {
     move_first(&places("vmlinuz"), &work.join("vmlinuz")).context("the packages hold no vmlinuz")?;
     // A guest does without its configuration.
     let _ = move_first(&places("config"), &work.join("config"));
-    remove(&tree)
+    host::remove_directory(&tree)
 }
 
 fn move_first(from: &[PathBuf], to: &Path) -> Result<()> {
@@ -172,20 +172,11 @@ fn merge(package: &Path, tree: &Path) -> Result<()> {
             host::capture(host::command("cp").args(["-a", "--link", "-T"]).arg(&from).arg(&target))?;
         }
     }
-    remove(package)
+    host::remove_directory(package)
 }
 
 fn create(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -59,13 +59,13 @@ pub(crate) fn installed() -> Result<Option<PathBuf>> {
 pub(crate) fn install() -> Result<String> {
     let dir = dir()?;
     let work = dir.with_extension("new");
-    remove(&work)?;
+    host::remove_directory(&work)?;
     let done = fill(&work).and_then(|()| {
-        remove(&dir)?;
+        host::remove_directory(&dir)?;
         fs::rename(&work, &dir).with_context(|| format!("renaming {} to {}", work.display(), dir.display()))
     });
     if done.is_err() {
-        let _ = remove(&work);
+        let _ = host::remove_directory(&work);
     }
     done?;
     let size = host::capture(host::command("du").arg("-h").arg(dir.join("image")))?;
@@ -103,7 +103,7 @@ fn fill(work: &Path) -> Result<()> {
     let mut command = host::command("unshare");
     command.args(["--mount", "--", "sh"]).args([&script, &build, &made]).args([SUITE, &PACKAGES.join(",")]);
     host::capture(&mut command).context("making the root file system of a node, which needs root")?;
-    remove(&build)?;
+    host::remove_directory(&build)?;
     write(&work.join("recipe"), recipe().as_bytes())
 }
 
@@ -116,15 +116,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = path.parent().context("a file without a directory")?;
     fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
