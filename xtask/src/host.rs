@@ -36,6 +36,26 @@ pub(crate) fn remove_directory(dir: &Path) -> Result<()> {
     }
 }
 
+/// Makes a directory anew: it is filled as `work` beside it, and stays as it was when that fails.
+pub(crate) fn replace_directory(dir: &Path, work: &Path, fill: impl FnOnce() -> Result<()>) -> Result<()> {
+    remove_directory(work)?;
+    let done = fill().and_then(|()| {
+        remove_directory(dir)?;
+        fs::rename(work, dir).with_context(|| format!("renaming {} to {}", work.display(), dir.display()))
+    });
+    if done.is_err() {
+        let _ = remove_directory(work);
+    }
+    done
+}
+
+/// Writes a file, and makes the directories above it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = path.parent().context("a file without a directory")?;
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
 /// The full path of a program, as a shell would find it; the `sbin` directories are always searched.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,8 +1,6 @@
 //! `cargo xtask bench trace`, the host's side: builds, boots one guest, has it measure, and shows what came of it as a
 //! table, a picture and one closing line.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::record::Run;
 use super::{mountsnoop, plot, report};
 use crate::guest::{self, Arch, GuestFile, Spec};
-use crate::host::Progress;
+use crate::host::{self, Progress};
 use crate::{build, setup};
 
 /// Twice what it takes under emulation on a busy machine.
@@ -79,16 +77,10 @@ fn show(run: &Run, raw: &[u8], kernel: &str) -> Result<()> {
     let figures = report::Figures::of(run)?;
     let dir = build::target_dir()?.join("bench");
     let path = |end: &str| dir.join(format!("trace-{kernel}.{end}"));
-    write(&path("jsonl"), raw)?;
-    write(&path("svg"), plot::svg(run)?.as_bytes())?;
+    host::write(&path("jsonl"), raw)?;
+    host::write(&path("svg"), plot::svg(run)?.as_bytes())?;
     println!("{}", report::table(run, &figures));
     println!("plot: {}, measurements: {}", path("svg").display(), path("jsonl").display());
     println!("{}", report::closing_line(run, &figures));
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir: PathBuf = path.parent().map(Path::to_path_buf).unwrap_or_default();
-    fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
-    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }

@@ -54,16 +54,10 @@ pub(crate) fn installed(arch: Arch, series: &str) -> Result<Option<Kernel>> {
 pub(crate) fn install(arch: Arch, series: &str) -> Result<Kernel> {
     let dir = dir(arch, series)?;
     let work = dir.with_file_name(format!("{series}{}.new", arch.suffix()));
-    host::remove_directory(&work)?;
-    create(&work)?;
-    let done = fill(&work, arch, series).and_then(|()| {
-        host::remove_directory(&dir)?;
-        fs::rename(&work, &dir).with_context(|| format!("renaming {} to {}", work.display(), dir.display()))
-    });
-    if done.is_err() {
-        let _ = host::remove_directory(&work);
-    }
-    done?;
+    host::replace_directory(&dir, &work, || {
+        create(&work)?;
+        fill(&work, arch, series)
+    })?;
     require(arch, series)
 }
 

@@ -59,15 +59,7 @@ pub(crate) fn installed() -> Result<Option<PathBuf>> {
 pub(crate) fn install() -> Result<String> {
     let dir = dir()?;
     let work = dir.with_extension("new");
-    host::remove_directory(&work)?;
-    let done = fill(&work).and_then(|()| {
-        host::remove_directory(&dir)?;
-        fs::rename(&work, &dir).with_context(|| format!("renaming {} to {}", work.display(), dir.display()))
-    });
-    if done.is_err() {
-        let _ = host::remove_directory(&work);
-    }
-    done?;
+    host::replace_directory(&dir, &work, || fill(&work))?;
     let size = host::capture(host::command("du").arg("-h").arg(dir.join("image")))?;
     Ok(format!("Debian {SUITE}, {}", size.split_whitespace().next().unwrap_or_default()))
 }
@@ -92,30 +84,24 @@ fn fill(work: &Path) -> Result<()> {
     let (build, made) = (work.join("build"), work.join("image"));
     let on_top = build.join("files");
     for (name, text) in files() {
-        write(&on_top.join(name), text.as_bytes())?;
+        host::write(&on_top.join(name), text.as_bytes())?;
     }
-    write(&on_top.join(image::PATH.trim_start_matches('/')), &image::build()?)?;
-    write(&build.join("sources"), sources::serving(&sources::codename()?)?.stanza(&[SUITE]).as_bytes())?;
-    write(&build.join("apt.conf"), of_the_machine()?.as_bytes())?;
+    host::write(&on_top.join(image::PATH.trim_start_matches('/')), &image::build()?)?;
+    host::write(&build.join("sources"), sources::serving(&sources::codename()?)?.stanza(&[SUITE]).as_bytes())?;
+    host::write(&build.join("apt.conf"), of_the_machine()?.as_bytes())?;
     let script = build.join("rootfs.sh");
-    write(&script, SCRIPT.as_bytes())?;
+    host::write(&script, SCRIPT.as_bytes())?;
     // A mount namespace of its own: nothing that is mounted in it stays, however this ends.
     let mut command = host::command("unshare");
     command.args(["--mount", "--", "sh"]).args([&script, &build, &made]).args([SUITE, &PACKAGES.join(",")]);
     host::capture(&mut command).context("making the root file system of a node, which needs root")?;
     host::remove_directory(&build)?;
-    write(&work.join("recipe"), recipe().as_bytes())
+    host::write(&work.join("recipe"), recipe().as_bytes())
 }
 
 /// How the machine reaches the archive: its proxies, and what it says of the archive's signatures.
 fn of_the_machine() -> Result<String> {
     host::capture(host::command("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let parent = path.parent().context("a file without a directory")?;
-    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
-    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
