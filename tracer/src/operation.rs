@@ -585,13 +585,9 @@ pub struct Volume {
 }
 
 impl Whose {
-    /// What an owner is called: its container, or for one that is in none the pod. A runtime that says of another pod's container that it is
-    /// this one says nothing.
+    /// What an owner is called.
     pub fn named(&self, owner: &Owner) -> Option<&Named> {
-        let uid = &owner.pod.as_ref()?.uid;
-        let id = owner.container.as_ref().map(|container| &container.id);
-        let is_it = |named: &&Named| named.pod_uid.as_ref() == Some(uid) && id.is_none_or(|id| named.id == *id);
-        self.names.iter().map(Arc::as_ref).find(is_it)
+        self.names.iter().map(Arc::as_ref).find(|named| named.is_of(owner))
     }
 }
 

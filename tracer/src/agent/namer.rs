@@ -102,8 +102,9 @@ impl Namer {
 
 /// Names the containers of the threads that tables were read through.
 pub fn name_all(tables: &mut [MountTable], socket: RuntimeSocket) {
-    let mut tasks: Vec<&mut Task> = tables.iter_mut().filter_map(|table| table.task.as_mut()).collect();
-    let id = |task: &Task| Some(task.owner.container.as_ref().filter(|_| task.owner.pod.is_some())?.id.clone());
+    let tasks = tables.iter_mut().filter_map(|table| table.task.as_mut());
+    let tasks: Vec<&mut Task> = tasks.filter(|task| task.owner.container_in_pod().is_some()).collect();
+    let id = |task: &Task| Some(task.owner.container_in_pod()?.id.clone());
     let ids: Vec<ContainerId> = tasks.iter().filter_map(|task| id(task)).collect();
     if ids.is_empty() {
         return;
@@ -111,10 +112,8 @@ pub fn name_all(tables: &mut [MountTable], socket: RuntimeSocket) {
     // Without one there are no names; the ids are there.
     let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() else { return };
     let names = runtime.block_on(Runtimes::new(socket).names(&ids)).unwrap_or_default();
-    for task in &mut tasks {
-        let (id, uid) = (id(task), task.owner.pod.as_ref().map(|pod| &pod.uid));
-        let is_it = |named: &&Named| Some(&named.id) == id.as_ref() && named.pod_uid.as_ref() == uid;
-        task.named = names.iter().find(is_it).cloned();
+    for task in tasks {
+        task.named = names.iter().find(|named| named.is_of(&task.owner)).cloned();
     }
 }
 

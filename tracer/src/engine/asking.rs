@@ -79,7 +79,7 @@ impl Asking {
 
     /// The answers to what was asked first.
     pub(super) fn answered(&mut self, paths: Vec<Option<Vec<u8>>>, now_ns: u64) -> Vec<Effect> {
-        let Some((asks, waits)) = self.waits.pop_front() else { return Vec::new() };
+        let Some((asks, mut waits)) = self.waits.pop_front() else { return Vec::new() };
         let mut paths = paths.into_iter();
         let mut later = Vec::new();
         for ask in asks {
@@ -90,13 +90,9 @@ impl Asking {
                 }
             }
         }
-        let waits = match waits {
-            Waits::Show(seq, mut operation) => {
-                operation.later = later.into_iter().collect();
-                Waits::Show(seq, operation)
-            }
-            other => other,
-        };
+        if let Waits::Show(_, operation) = &mut waits {
+            operation.later = later.into_iter().collect();
+        }
         self.goes_on(waits, now_ns)
     }
 

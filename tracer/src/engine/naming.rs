@@ -49,8 +49,7 @@ pub(super) struct Naming {
 impl Naming {
     /// A container that something is about; asks for its name where nobody has.
     pub(super) fn meet(&mut self, owner: &Owner, now_ns: u64) -> Vec<Effect> {
-        // Only what lies in a pod has been made by a runtime that can be asked.
-        let (Some(_), Some(container)) = (&owner.pod, &owner.container) else { return Vec::new() };
+        let Some(container) = owner.container_in_pod() else { return Vec::new() };
         match self.said.get_mut(&container.id) {
             None => {
                 self.said.insert(container.id.clone(), Said::Asked);
@@ -113,8 +112,7 @@ impl Naming {
 
     fn shown(&mut self, seq: u64, mut operation: Box<Operation>) -> Effect {
         self.unnamed += u64::from(operation.owners().any(|owner| self.is_unnamed(owner)));
-        let names: Vec<Arc<Named>> = operation.owners().filter_map(|owner| self.name_of(owner)).collect();
-        operation.whose.names = names;
+        operation.whose.names = operation.owners().filter_map(|owner| self.name_of(owner)).collect();
         Effect::Emit { seq, operation }
     }
 
@@ -123,7 +121,7 @@ impl Naming {
     }
 
     fn is_unnamed(&self, owner: &Owner) -> bool {
-        owner.pod.is_some() && owner.container.is_some() && self.name_of(owner).is_none()
+        owner.container_in_pod().is_some() && self.name_of(owner).is_none()
     }
 
     fn said_of(&self, owner: &Owner) -> Option<&Said> {
@@ -132,15 +130,13 @@ impl Naming {
 
     /// Of something in a pod that is no container: what any container of the pod says.
     fn name_of(&self, owner: &Owner) -> Option<Arc<Named>> {
-        let uid = &owner.pod.as_ref()?.uid;
-        let is_pods = |named: &&Arc<Named>| named.pod_uid.as_ref() == Some(uid);
         let name = |said: &'_ Said| match said {
-            Said::Named(named) => Some(Arc::clone(named)),
+            Said::Named(named) if named.is_of(owner) => Some(Arc::clone(named)),
             _ => None,
         };
         match &owner.container {
-            Some(_) => name(self.said_of(owner)?).filter(|named| is_pods(&named)),
-            None => self.said.values().filter_map(name).find(|named| is_pods(&named)),
+            Some(_) => name(self.said_of(owner)?),
+            None => self.said.values().find_map(name),
         }
     }
 }

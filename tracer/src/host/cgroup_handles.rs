@@ -11,8 +11,7 @@ use std::{
 
 use rustix::{fs::statfs, io::Errno};
 
-use super::{cgroups::is_roots, node::CGROUP2_MAGIC};
-use crate::pods::cgroup_path;
+use super::{cgroups::is_no_look_alike, node::CGROUP2_MAGIC};
 
 /// `FILEID_KERNFS` of `linux/exportfs.h`: the handle of a kernfs file is its 64-bit id (5.5 and newer).
 const KERNFS: i32 = 0xfe;
@@ -69,8 +68,7 @@ impl CgroupHandles {
         let opened = self.open_id(id).ok()?;
         let path = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
         let path = below(&self.path, &path)?;
-        let is_its_own = cgroup_path::pod_part(&path).is_none_or(|pod| is_roots(&self.path, pod));
-        is_its_own.then_some(path)
+        is_no_look_alike(&self.path, &path).then_some(path)
     }
 
     fn open_id(&self, id: u64) -> rustix::io::Result<OwnedFd> {

@@ -92,9 +92,10 @@ pub fn controllers(root: &Path, path: &str) -> Result<Controllers, CgroupError> 
     Ok(Controllers { available: words("cgroup.controllers")?, passed_on: words("cgroup.subtree_control")? })
 }
 
-/// Whether root has made a cgroup; its path as the kernel prints it.
-pub fn is_roots(root: &Path, path: &str) -> bool {
-    fs::metadata(below(root, path)).is_ok_and(|cgroup| cgroup.uid() == 0)
+/// Whether a cgroup is what its path says: root has made the pod's, where there is one. The path is as the kernel prints it.
+pub fn is_no_look_alike(root: &Path, path: &str) -> bool {
+    let is_roots = |pod: &str| fs::metadata(below(root, pod)).is_ok_and(|cgroup| cgroup.uid() == 0);
+    cgroup_path::pod_part(path).is_none_or(is_roots)
 }
 
 /// The path that says whose a task is, by its directory in /proc; `None` where it is nobody's, or a pod's by a name alone that root has not given.
@@ -102,8 +103,7 @@ pub fn of_task(task: &Path, root: &Path) -> Option<String> {
     let cgroups = fs::read_to_string(task.join("cgroup")).ok()?;
     let (is_v2, path) = cgroup_path::of_task(&cgroups)?;
     // The v1 hierarchies are not looked at: nobody but root gets a part of them.
-    let is_its_own = !is_v2 || cgroup_path::pod_part(path).is_none_or(|pod| is_roots(root, pod));
-    is_its_own.then(|| path.to_owned())
+    (!is_v2 || is_no_look_alike(root, path)).then(|| path.to_owned())
 }
 
 fn below(root: &Path, path: &str) -> PathBuf {

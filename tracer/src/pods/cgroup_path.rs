@@ -67,6 +67,11 @@ impl Owner {
     pub fn is_somebody(&self) -> bool {
         self.pod.is_some() || self.container.is_some()
     }
+
+    /// Its container, where that lies in a pod: a runtime that can be asked has made it.
+    pub fn container_in_pod(&self) -> Option<&ContainerCgroup> {
+        self.container.as_ref().filter(|_| self.pod.is_some())
+    }
 }
 
 /// Whose cgroup the path names, relative to the hierarchy's root and with a leading `/`, as the kernel prints it. Nobody's where neither is

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PodUid, runtimes::ContainerId};
+use super::{PodUid, cgroup_path::Owner, runtimes::ContainerId};
 
 /// Bytes of a name: a DNS subdomain (RFC 1123), which is what a pod's may be at most.
 pub const NAME: usize = 253;
@@ -45,6 +45,15 @@ pub struct Named {
     pub state: State,
     /// The runtime, as it calls itself.
     pub runtime: Arc<str>,
+}
+
+impl Named {
+    /// Whether it is what this owner is called: its container, or for one that is in none any of its pod. A runtime that puts another pod's
+    /// name on a container than the container's cgroup says is not believed.
+    pub fn is_of(&self, owner: &Owner) -> bool {
+        let is_pods = owner.pod.as_ref().is_some_and(|pod| self.pod_uid.as_ref() == Some(&pod.uid));
+        is_pods && owner.container.as_ref().is_none_or(|container| container.id == self.id)
+    }
 }
 
 /// What a container is at.

@@ -276,6 +276,13 @@ impl Lives {
         ensure!(status.success(), "nsenter ended with {status}");
         Ok(())
     }
+
+    /// What is shown of a mount that somebody makes in the container just now.
+    fn entered(&self, trace: &mut Program) -> Result<Operation> {
+        self.mount_inside()?;
+        let shown = trace.drain()?;
+        shown.into_iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")
+    }
 }
 
 impl Drop for Lives {
@@ -291,9 +298,7 @@ fn those_that_were_there_before() -> Result<()> {
     let lives = [Lives::start(1001)?, Lives::start(1002)?];
     let mut trace = Program::trace(&[])?;
     for live in &lives {
-        live.mount_inside()?;
-        let shown = trace.drain()?;
-        let entered = shown.iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")?;
+        let entered = live.entered(&mut trace)?;
         entered.expect("/effects/0/owner", owner(&live.pod, &live.started, "container"))?;
         entered.expect("/actor/owner", Value::Null)?;
         let listed = objects(&["--pid", &live.pid()?.to_string()])?;

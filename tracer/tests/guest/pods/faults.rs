@@ -9,7 +9,6 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use super::super::ground;
-use super::super::operation::Operation;
 use super::super::program::Program;
 use super::{DONE, Lives, owner};
 
@@ -40,13 +39,6 @@ pub(super) fn a_runtime_that_is_not_there_leaves_ids() -> Result<()> {
     Ok(())
 }
 
-/// What is shown of a mount that somebody makes in the container just now.
-fn entered(trace: &mut Program, live: &Lives) -> Result<Operation> {
-    live.mount_inside()?;
-    let shown = trace.drain()?;
-    shown.into_iter().find(|one| one.at("/effects/0/source") == "entered").context("it is shown")
-}
-
 /// containerd's own process, which stands still as long as this lives.
 struct Stopped(Pid);
 
@@ -71,12 +63,12 @@ pub(super) fn a_runtime_that_hangs_is_met_again() -> Result<()> {
     let live = Lives::start(4001)?;
     let stopped = Stopped::containerd()?;
     let mut trace = Program::trace(&[])?;
-    let unnamed = entered(&mut trace, &live)?;
+    let unnamed = live.entered(&mut trace)?;
     unnamed.expect("/effects/0/owner/container_id", live.started.container.as_str())?;
     unnamed.expect("/effects/0/owner/pod", Value::Null)?;
     drop(stopped);
     let deadline = Instant::now() + DONE;
-    while entered(&mut trace, &live)?.at("/effects/0/owner") != &owner(&live.pod, &live.started, "container") {
+    while live.entered(&mut trace)?.at("/effects/0/owner") != &owner(&live.pod, &live.started, "container") {
         ensure!(
             Instant::now() < deadline,
             "containerd goes on, and gives no names within {DONE:?}: {:#?}",
@@ -94,12 +86,12 @@ pub(super) fn a_runtime_that_restarts_is_met_again() -> Result<()> {
     ground::base()?;
     let before = Lives::start(5001)?;
     let mut trace = Program::trace(&[])?;
-    entered(&mut trace, &before)?.expect("/effects/0/owner", owner(&before.pod, &before.started, "container"))?;
+    before.entered(&mut trace)?.expect("/effects/0/owner", owner(&before.pod, &before.started, "container"))?;
     let status = Command::new("systemctl").args(["restart", "containerd"]).status()?;
     ensure!(status.success(), "containerd does not start again: {status}");
     let after = Lives::start(5002)?;
     for live in [&before, &after] {
-        entered(&mut trace, live)?.expect("/effects/0/owner", owner(&live.pod, &live.started, "container"))?;
+        live.entered(&mut trace)?.expect("/effects/0/owner", owner(&live.pod, &live.started, "container"))?;
     }
     Ok(())
 }
