@@ -32,7 +32,7 @@ pub use self::{
 };
 use self::{hands::Hands, namer::Namer, owners::OwnersHand, pump::Beside};
 use crate::{
-    cli::{EXIT_LOSS, trace::Settings},
+    cli::{EXIT_LOSS, trace},
     clock::Clock,
     correlate::Kubelet,
     engine::{Effect, Engine},
@@ -74,7 +74,12 @@ pub struct Besides {
 }
 
 /// Shows operations until the settings, a signal or the reader of the output end it.
-pub fn trace(probes: Probes, rings: Rings, settings: Settings, besides: Besides) -> Result<ExitCode, AgentError> {
+pub fn trace(
+    probes: Probes,
+    rings: Rings,
+    settings: trace::Settings,
+    besides: Besides,
+) -> Result<ExitCode, AgentError> {
     let origin = origin();
     let typed = besides.kubelet_dir;
     // It need not be there: a node may have no kubelet.
@@ -97,12 +102,24 @@ pub fn trace(probes: Probes, rings: Rings, settings: Settings, besides: Besides)
     Ok(if failed { ExitCode::from(EXIT_LOSS) } else { ExitCode::SUCCESS })
 }
 
+/// What the agent was told.
+#[derive(Debug)]
+pub struct Settings {
+    /// The policy's file.
+    pub policy_file: PathBuf,
+    /// What it says.
+    pub policy: Policy,
+    /// The kubelet's directory.
+    pub kubelet_dir: PathBuf,
+    /// The container runtime that is asked for names.
+    pub runtime: RuntimeSocket,
+}
+
 /// Limits the disks of pods' volumes until a signal ends it, by a policy and whatever its file says later. The limits stay.
 pub fn limit(
     probes: Probes,
     rings: Rings,
-    watched: (PathBuf, Policy),
-    kubelet_dir: PathBuf,
+    settings: Settings,
     mirror: Mirror,
     mut doors: Doors,
 ) -> Result<ExitCode, AgentError> {
@@ -110,15 +127,22 @@ pub fn limit(
     // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
     let pods = cgroups::scan(Path::new(CGROUP_ROOT), 0)?;
     let namespace = namespaces::mount_namespace(Path::new("/proc"), 1)?;
-    let kubelet_dir = real_kubelet_dir(kubelet_dir);
+    let kubelet_dir = real_kubelet_dir(settings.kubelet_dir);
     let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
     let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
-    let policy = &watched.1;
+    let policy = settings.policy;
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
     let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
     let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
     let engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
-    let beside = Beside { watched: Some(watched), tables: true, asked: Some(doors.open()?), ..Beside::default() };
+    let beside = Beside {
+        watched: Some((settings.policy_file, policy)),
+        tables: true,
+        asked: Some(doors.open()?),
+        owners: Some(OwnersHand::new(Path::new(CGROUP_ROOT))),
+        namer: Some(Namer::start(settings.runtime)?),
+        ..Beside::default()
+    };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {
         Effect::Emit { operation, .. } => {
             if let Some(gap) = operation.gap.filter(|gap| gap.doubt.is_some()) {

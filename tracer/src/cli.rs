@@ -8,6 +8,7 @@ pub mod list;
 pub mod look;
 pub mod man;
 mod nearest;
+pub mod node;
 pub mod probes;
 pub mod replay;
 pub mod self_test;

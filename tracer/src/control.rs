@@ -6,6 +6,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
@@ -13,7 +15,8 @@ use thiserror::Error;
 use crate::{
     device::Dev,
     mirror::{ReadCounts, States},
-    output::flags,
+    output::{flags, json::owner::OwnerObject},
+    pods::{named::Named, owners::Home},
 };
 
 /// The version of questions and answers.
@@ -123,6 +126,8 @@ pub struct Table {
     pub mntns_id: Option<Id>,
     /// How far it is known, by [`crate::mirror::State::name`].
     pub state: &'static str,
+    /// Whose it is; `None` when it is nobody's.
+    pub owner: Option<NamespaceOwner>,
     /// Its mounts, hidden ones among them.
     pub mounts: Vec<MountRow>,
 }
@@ -229,6 +234,21 @@ pub struct End {
     pub audited: u64,
     /// What they found so far, at most [`MAX_DIFFERENCES`].
     pub differences: Vec<String>,
+}
+
+/// Whose a mount namespace is; printed as in the effects of operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceOwner {
+    /// Whose, and how.
+    pub home: Home,
+    /// What that is called, where the runtime has said it.
+    pub named: Option<Arc<Named>>,
+}
+
+impl Serialize for NamespaceOwner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        OwnerObject::of(&self.home.owner, self.home.role, self.named.as_deref()).serialize(serializer)
+    }
 }
 
 fn by_name<S: Serializer>(counts: &ReadCounts, serializer: S) -> Result<S::Ok, S::Error> {

@@ -162,7 +162,8 @@ impl Engine {
 
     /// What it answers from what it knows; nothing is read for it.
     pub fn answer(&self, question: Question) -> Answer {
-        self.mirror.as_ref().map(|mirror| question.answered_by(mirror)).unwrap_or_default()
+        let whose = |namespace| self.asking.whose(namespace);
+        self.mirror.as_ref().map(|mirror| question.answered_by(mirror, whose)).unwrap_or_default()
     }
 
     /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.
@@ -193,7 +194,7 @@ impl Engine {
                 match decode(record) {
                     Ok(Fact::Cgroup { made, path, id, uid }) => self.cgroup(made, &path, id, uid, now_ns),
                     Ok(Fact::CgroupEntered { cgroup_id, namespace }) => {
-                        self.tell_owners(|asking| asking.entered(namespace, cgroup_id, now_ns))
+                        self.asking.entered(namespace, cgroup_id, now_ns)
                     }
                     Ok(fact) => {
                         let mut effects = self.made(&fact, now_ns);
@@ -364,7 +365,7 @@ impl Engine {
                     let seq = self.emitted;
                     // The limiter's operations are shown to nobody.
                     effects.extend(match self.limiter {
-                        Some(_) => vec![Effect::Emit { seq, operation }],
+                        Some(_) => self.asking.pass(seq, operation, now_ns),
                         None => self.asking.show(seq, operation, now_ns),
                     });
                 }

@@ -17,6 +17,7 @@ use tokio::{runtime, sync::mpsc::Receiver, time::sleep};
 use self::{
     asked::Asked,
     figures::Told,
+    node::Looks,
     waits::{Signals, changed_or_never, named_or_never, next_or_never, sleep_or_never, yield_or_never},
 };
 use super::{
@@ -92,6 +93,7 @@ pub(super) fn run(
             told: Told::new(before.clone()),
             tables: Vec::new(),
             owners: beside.owners,
+            looks: Looks::default(),
             namer: beside.namer,
             losses_at: None,
             said,
@@ -158,6 +160,7 @@ struct Pump<'a, A> {
     asked: Asked,
     told: Told,
     owners: Option<OwnersHand>,
+    looks: Looks,
     namer: Option<Namer>,
     /// When to look for losses.
     losses_at: Option<Instant>,
@@ -213,6 +216,9 @@ impl<A: Act> Pump<'_, A> {
                 self.losses_at = Some(Instant::now());
             }
             if self.losses_at.is_some_and(|at| at <= Instant::now()) && self.say_noted()? == Flow::End {
+                return Ok(self.engine.counts());
+            }
+            if idle && self.look_around_if_due()? == Flow::End {
                 return Ok(self.engine.counts());
             }
             if let Some(policy) = policy
@@ -306,7 +312,8 @@ impl<A: Act> Pump<'_, A> {
         match gap {
             Some(gap) => {
                 note(loss(&gap));
-                if self.step(Input::Loss(gap))? == Flow::End { Ok(Flow::End) } else { self.look_around() }
+                self.looks.after_loss();
+                if self.step(Input::Loss(gap))? == Flow::End { Ok(Flow::End) } else { self.look_around_if_due() }
             }
             None if dirty.as_ref().is_none_or(|some| !some.is_empty()) => self.step(Input::Dirty(dirty)),
             None => Ok(Flow::On),

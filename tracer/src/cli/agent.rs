@@ -22,9 +22,8 @@ pub struct Args {
     policy: PathBuf,
     #[command(flatten)]
     probes: super::probes::Args,
-    /// The kubelet's directory, as its own --root-dir has it
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
-    kubelet_dir: PathBuf,
+    #[command(flatten)]
+    node: super::node::Args,
     /// Where to answer /metrics by HTTP (docs/metrics.md), or none [default: 127.0.0.1:10912]
     #[arg(long, value_name = "ADDR:PORT")]
     metrics_address: Option<Metrics>,
@@ -55,7 +54,10 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
     let mirror = if args.without.is_some() { Mirror::without_healing() } else { Mirror::default() };
     match super::probes::attach(args.probes, NEEDED, args.without.as_deref()) {
         Ok((probes, rings)) => {
-            agent::limit(probes, rings, (args.policy.clone(), policy), args.kubelet_dir.clone(), mirror, doors)
+            let kubelet_dir = args.node.kubelet_dir.clone();
+            let settings =
+                agent::Settings { policy_file: args.policy.clone(), policy, kubelet_dir, runtime: args.node.socket() };
+            agent::limit(probes, rings, settings, mirror, doors)
         }
         Err(status) => Ok(status),
     }
@@ -64,10 +66,4 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
 fn hook(text: &str) -> Result<String, String> {
     let known = HOOKS.iter().any(|hook| hook.name() == text);
     if known { Ok(text.to_owned()) } else { Err("write a function that `mount-tracer check` lists".to_owned()) }
-}
-
-pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
-    // Taken apart and put together again, so that `/var/lib/kubelet/` and `/var//lib/kubelet` are the same.
-    let path: PathBuf = PathBuf::from(text).components().collect();
-    if path.is_absolute() { Ok(path) } else { Err("write an absolute path".to_owned()) }
 }

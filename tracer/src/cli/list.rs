@@ -11,7 +11,7 @@ use super::{
     look::{self, Form, Output},
 };
 use crate::{
-    agent::{self, CGROUP_ROOT, RuntimeSocket},
+    agent::{self, CGROUP_ROOT},
     host::mount_tables::{self, Roots, Tables, Which},
     listed::MountTable,
     output::{
@@ -39,9 +39,8 @@ pub struct Args {
     /// Those of every mount namespace of the node
     #[arg(long)]
     all: bool,
-    /// The socket of the container runtime that is asked for names; `none` for no names [default: the well-known ones]
-    #[arg(long, value_name = "PATH")]
-    cri_socket: Option<RuntimeSocket>,
+    #[command(flatten)]
+    runtime: super::node::Runtime,
     #[command(flatten)]
     form: Form,
     /// Only these columns: TARGET,OPTIONS; or, with a plus, these too: +ID,PARENT
@@ -96,7 +95,7 @@ impl Args {
 
     fn show(&self, Tables { mut tables, notes }: Tables, look: &Look<Mounts>, filter: &Filter) -> ExitCode {
         if self.needs_names(look, filter) {
-            agent::name_all(&mut tables, self.cri_socket.clone().unwrap_or_default());
+            agent::name_all(&mut tables, self.runtime.socket());
         }
         for words in &notes {
             note(format_args!("mount-tracer: {words}"));

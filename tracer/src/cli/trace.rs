@@ -9,7 +9,7 @@ use super::{
     look::{self, Output},
 };
 use crate::{
-    agent::{self, AgentError, Besides, RecordFile, RuntimeSocket},
+    agent::{self, AgentError, Besides, RecordFile},
     operation::Op,
     output::{
         columns::{self, Operations},
@@ -40,12 +40,8 @@ pub struct Args {
     /// Write all that is seen into this file too, whatever is shown of it, for `replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// The socket of the container runtime that is asked for names; `none` for no names [default: the well-known ones]
-    #[arg(long, value_name = "PATH")]
-    cri_socket: Option<RuntimeSocket>,
-    /// The kubelet's directory, as its own --root-dir has it: what is mounted there for a pod is shown as the pod's
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet", value_parser = super::agent::absolute)]
-    kubelet_dir: PathBuf,
+    #[command(flatten)]
+    node: super::node::Args,
     /// End with status 4 if anything was lost
     #[arg(long)]
     fail_on_loss: bool,
@@ -110,8 +106,8 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
             let besides = Besides {
                 record,
                 existing: args.existing,
-                runtime: args.cri_socket.clone().unwrap_or_default(),
-                kubelet_dir: args.kubelet_dir.clone(),
+                runtime: args.node.socket(),
+                kubelet_dir: args.node.kubelet_dir.clone(),
                 fail_on_loss: args.fail_on_loss,
             };
             agent::trace(probes, rings, settings, besides)

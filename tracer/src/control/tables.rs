@@ -1,8 +1,8 @@
 //! PURE: the mirror's tables and counts as answers.
 
 use super::{
-    Answer, Attributes, ChangeRow, Detached, End, Id, MAX_DETACHED, MAX_DIFFERENCES, MountRow, Question, SectionRow,
-    Table,
+    Answer, Attributes, ChangeRow, Detached, End, Id, MAX_DETACHED, MAX_DIFFERENCES, MountRow, NamespaceOwner,
+    Question, SectionRow, Table,
 };
 use crate::{
     mirror::{self, Change, Entry, Mirror, Seen, State},
@@ -11,12 +11,12 @@ use crate::{
 
 impl Question {
     /// What the mirror answers; for an audit what it found so far.
-    pub fn answered_by(self, mirror: &Mirror) -> Answer {
+    pub fn answered_by(self, mirror: &Mirror, whose: impl Fn(Namespace) -> Option<NamespaceOwner>) -> Answer {
         let end = Answer { end: end(mirror), ..Answer::default() };
         match self {
             Self::Tables => {
                 let detached = rows(mirror.detached().take(MAX_DETACHED));
-                Answer { tables: tables(mirror), detached: Some(Detached { detached }), ..end }
+                Answer { tables: tables(mirror, whose), detached: Some(Detached { detached }), ..end }
             }
             Self::Sections => Answer { sections: mirror.lately().map(section_row).collect(), ..end },
             Self::Audit => end,
@@ -25,17 +25,21 @@ impl Question {
 }
 
 /// In the order of their ids.
-fn tables(mirror: &Mirror) -> Vec<Table> {
-    let mut tables: Vec<Table> = mirror.tables().map(|(namespace, table)| row(namespace, table)).collect();
-    let unmet = |mntns| Table { mntns, mntns_id: None, state: State::Unread.name(), mounts: Vec::new() };
+fn tables(mirror: &Mirror, whose: impl Fn(Namespace) -> Option<NamespaceOwner>) -> Vec<Table> {
+    let table = |(namespace, table)| row(namespace, table, whose(namespace));
+    let mut tables: Vec<Table> = mirror.tables().map(table).collect();
+    let unmet = |mntns| {
+        let owner = whose(Namespace { inum: mntns, id: 0 });
+        Table { mntns, mntns_id: None, state: State::Unread.name(), owner, mounts: Vec::new() }
+    };
     tables.extend(mirror.unmet().into_iter().map(unmet));
     tables.sort_unstable_by_key(|table| (table.mntns_id, table.mntns));
     tables
 }
 
-fn row(namespace: Namespace, table: &mirror::Table) -> Table {
+fn row(namespace: Namespace, table: &mirror::Table, owner: Option<NamespaceOwner>) -> Table {
     let mounts = rows(table.mounts.values());
-    Table { mntns: namespace.inum, mntns_id: Some(Id(namespace.id)), state: table.state.name(), mounts }
+    Table { mntns: namespace.inum, mntns_id: Some(Id(namespace.id)), state: table.state.name(), owner, mounts }
 }
 
 fn rows<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<MountRow> {

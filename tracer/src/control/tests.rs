@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mirror::ReadReason;
+use crate::{
+    mirror::ReadReason,
+    pods::{cgroup_path::owner_of, owners::Role},
+};
 
 fn refused(line: &str) -> String {
     Question::parse(line.as_bytes()).unwrap_err().to_string()
@@ -23,6 +26,11 @@ fn row() -> MountRow {
         group: Some(5),
         master: None,
     }
+}
+
+fn container() -> NamespaceOwner {
+    let owner = owner_of(&format!("/docker/{}", "a".repeat(64)));
+    NamespaceOwner { home: Home { owner: Arc::new(owner), role: Role::Container }, named: None }
 }
 
 fn lines(answer: &Answer) -> Vec<String> {
@@ -76,7 +84,13 @@ fn a_question_has_at_most_so_many_bytes() {
 fn an_answer_is_a_line_for_each_table_and_an_end() {
     let mut reads = ReadCounts::default();
     reads.add(ReadReason::Start);
-    let table = Table { mntns: 4_026_531_841, mntns_id: Some(Id(1)), state: "exact", mounts: vec![row()] };
+    let table = Table {
+        mntns: 4_026_531_841,
+        mntns_id: Some(Id(1)),
+        state: "exact",
+        owner: Some(container()),
+        mounts: vec![row()],
+    };
     let end = End {
         tables: States { exact: 1, ..States::default() },
         detached: 2,
@@ -88,7 +102,9 @@ fn an_answer_is_a_line_for_each_table_and_an_end() {
     };
     let expected = [
         concat!(
-            r#"{"version":1,"mntns":4026531841,"mntns_id":"1","state":"exact","mounts":[{"mount_id":12,"#,
+            r#"{"version":1,"mntns":4026531841,"mntns_id":"1","state":"exact","owner":{"pod_uid":null,"namespace":null,"pod":null,"#,
+            r#""container":null,"container_id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","image":null,"#,
+            r#""role":"container","runtime":"docker","qos_class":null},"mounts":[{"mount_id":12,"#,
             r#""mount_id_unique":"2147484460","parent_id":11,"dev":"8:1","mountpoint":"18446744073709551615","#,
             r#""root":"456","superblock":"789","attributes":["MOUNT_ATTR_RELATIME","MOUNT_ATTR_RDONLY"],"#,
             r#""unbindable":false,"group":5,"master":null}]}"#,
@@ -171,7 +187,7 @@ proptest! {
         difference in ".*",
     ) {
         let mounts = |unique| vec![MountRow { mount_id_unique: Option::map(unique, Id), ..row() }];
-        let table = |(mntns, mntns_id, unique)| Table { mntns, mntns_id: Option::map(mntns_id, Id), state: "dirty", mounts: mounts(unique) };
+        let table = |(mntns, mntns_id, unique)| Table { mntns, mntns_id: Option::map(mntns_id, Id), state: "dirty", owner: None, mounts: mounts(unique) };
         let tables: Vec<Table> = ids.into_iter().map(table).collect();
         let end = End { differences: vec![difference], ..End::default() };
         let answer = Answer { tables, end, ..Answer::default() };

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{Effect, Engine, naming::Naming};
 use crate::{
+    control::NamespaceOwner,
     decode::Fact,
     operation::{Namespace, NamespaceChange, Op, Operation, Volume, Whereabouts, Whose},
     pods::{
@@ -27,6 +28,8 @@ pub enum Ask {
 enum Waits {
     /// An operation, which is then shown.
     Show(u64, Box<Operation>),
+    /// An operation that is shown to nobody.
+    Pass(u64, Box<Operation>),
     /// A namespace was made by somebody in this cgroup.
     Made(NamespaceChange, u64),
     /// A process in this namespace was put into this cgroup.
@@ -77,6 +80,17 @@ impl Asking {
         self.ask(asks, Waits::Show(seq, operation), now_ns)
     }
 
+    /// An operation that is shown to nobody: nothing is asked for it.
+    pub(super) fn pass(&mut self, seq: u64, operation: Box<Operation>, now_ns: u64) -> Vec<Effect> {
+        self.ask(Vec::new(), Waits::Pass(seq, operation), now_ns)
+    }
+
+    /// Whose a mount namespace is, and what that is called.
+    pub(super) fn whose(&self, namespace: Namespace) -> Option<NamespaceOwner> {
+        let home = self.owners.of_namespace(namespace)?.clone();
+        Some(NamespaceOwner { named: self.naming.name_of(&home.owner), home })
+    }
+
     /// The answers to what was asked first.
     pub(super) fn answered(&mut self, paths: Vec<Option<Vec<u8>>>, now_ns: u64) -> Vec<Effect> {
         let Some((asks, mut waits)) = self.waits.pop_front() else { return Vec::new() };
@@ -116,13 +130,21 @@ impl Asking {
             Waits::Entered(namespace, cgroup) => self.owners.entered(namespace, cgroup),
             Waits::Show(seq, mut operation) => {
                 operation.whose = whose(&self.owners, &self.kubelet_dir, &operation);
-                if let (Op::NamespaceDestroyed, Some(change)) = (operation.op, operation.namespace) {
-                    self.owners.namespace_ended(change.namespace);
-                }
+                self.namespace_ended(&operation);
                 return self.naming.show(seq, operation, now_ns);
+            }
+            Waits::Pass(seq, operation) => {
+                self.namespace_ended(&operation);
+                return vec![Effect::Emit { seq, operation }];
             }
         }
         Vec::new()
+    }
+
+    fn namespace_ended(&mut self, operation: &Operation) {
+        if let (Op::NamespaceDestroyed, Some(change)) = (operation.op, operation.namespace) {
+            self.owners.namespace_ended(change.namespace);
+        }
     }
 }
 
@@ -137,31 +159,24 @@ impl Engine {
     /// A namespace that a fact says was made.
     pub(super) fn made(&mut self, fact: &Fact, now_ns: u64) -> Vec<Effect> {
         match fact {
-            Fact::NamespaceMade { actor, change, .. } => {
-                self.tell_owners(|asking| asking.made(*change, actor.cgroup_id, now_ns))
-            }
+            Fact::NamespaceMade { actor, change, .. } => self.asking.made(*change, actor.cgroup_id, now_ns),
             _ => Vec::new(),
         }
     }
 
     /// A cgroup was made or removed.
     pub(super) fn cgroup(&mut self, made: bool, path: &[u8], id: u64, uid: u32, now_ns: u64) -> Vec<Effect> {
-        let mut effects = self.tell_owners(|asking| match str::from_utf8(path) {
-            Ok(path) if made => asking.cgroup_made(path, id, uid, now_ns),
+        let mut effects = match str::from_utf8(path) {
+            Ok(path) if made => self.asking.cgroup_made(path, id, uid, now_ns),
             _ => {
-                asking.owners.cgroup_removed(id);
+                self.asking.owners.cgroup_removed(id);
                 Vec::new()
             }
-        });
+        };
         effects.extend(self.limit(|limiter| {
             if made { limiter.cgroup_made(path, id, uid, now_ns) } else { limiter.cgroup_removed(id) }
         }));
         effects
-    }
-
-    /// Whose something is matters only to those who are shown it.
-    pub(super) fn tell_owners(&mut self, tell: impl FnOnce(&mut Asking) -> Vec<Effect>) -> Vec<Effect> {
-        if self.limiter.is_some() { Vec::new() } else { tell(&mut self.asking) }
     }
 }
 

@@ -129,7 +129,7 @@ impl Naming {
     }
 
     /// Of something in a pod that is no container: what any container of the pod says.
-    fn name_of(&self, owner: &Owner) -> Option<Arc<Named>> {
+    pub(super) fn name_of(&self, owner: &Owner) -> Option<Arc<Named>> {
         let name = |said: &'_ Said| match said {
             Said::Named(named) if named.is_of(owner) => Some(Arc::clone(named)),
             _ => None,

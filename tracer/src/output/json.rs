@@ -3,7 +3,7 @@
 mod gap;
 mod listed;
 mod mount;
-mod owner;
+pub(crate) mod owner;
 
 use std::fmt::Display;
 

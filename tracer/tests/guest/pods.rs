@@ -5,6 +5,7 @@ mod faults;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -15,10 +16,12 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tracer::pods::cri::api::MountPropagation;
 
+use super::asking::{Client, TABLES};
 use super::cri::{Containerd, Pod, Started};
 use super::ground;
 use super::kernel;
 use super::list::objects;
+use super::node::Agent;
 use super::operation::Operation;
 use super::program::Program;
 use super::trial::trial;
@@ -35,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("pods::each_mount_names_its_pod", each_mount_names_its_pod),
         trial("pods::those_that_were_there_before", those_that_were_there_before),
         trial("pods::filters_by_name_and_label", filters_by_name_and_label),
+        trial("pods::an_agent_says_whose_each_table_is", an_agent_says_whose_each_table_is),
         trial("pods::a_runtime_that_is_not_there_leaves_ids", faults::a_runtime_that_is_not_there_leaves_ids),
         trial("pods::a_runtime_that_hangs_is_met_again", faults::a_runtime_that_hangs_is_met_again),
         trial("pods::a_runtime_that_restarts_is_met_again", faults::a_runtime_that_restarts_is_met_again),
@@ -268,6 +272,11 @@ impl Lives {
         pids.into_iter().find(is_its).context("the container has a process")
     }
 
+    /// The number of its mount namespace.
+    fn namespace(&self) -> Result<u64> {
+        namespace_of(self.pid()?)
+    }
+
     /// Mounts and unmounts something in the container, from outside: who enters it is not in its cgroup.
     fn mount_inside(&self) -> Result<()> {
         let pid = self.pid()?.to_string();
@@ -306,6 +315,42 @@ fn those_that_were_there_before() -> Result<()> {
         ensure!(first["owner"] == owner(&live.pod, &live.started, "container"), "list says {}", first["owner"]);
     }
     Ok(())
+}
+
+/// Of a pod that was there before the agent, and of one that comes; when that is gone, so is its table.
+fn an_agent_says_whose_each_table_is() -> Result<()> {
+    ground::base()?;
+    let before = Lives::start(3001)?;
+    let agent = Agent::start("observe", &[])?;
+    let after = Lives::start(3002)?;
+    let mut client = Client::connect()?;
+    for live in [&before, &after] {
+        let expected = owner(&live.pod, &live.started, "container");
+        await_owner(&mut client, live.namespace()?, Some(&expected))?;
+    }
+    await_owner(&mut client, namespace_of(std::process::id())?, Some(&Value::Null))?;
+    let namespace = after.namespace()?;
+    drop(after);
+    await_owner(&mut client, namespace, None)?;
+    agent.stop()
+}
+
+/// Waits until the agent says that this namespace is this one's, or that there is none.
+fn await_owner(client: &mut Client, namespace: u64, expected: Option<&Value>) -> Result<()> {
+    let deadline = Instant::now() + DONE;
+    loop {
+        let (tables, _) = client.ask(TABLES)?;
+        let owner = tables.iter().find(|table| table["mntns"] == namespace).map(|table| &table["owner"]);
+        if owner == expected {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the namespace {namespace} is {owner:#?}'s, not {expected:#?}'s");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn namespace_of(pid: u32) -> Result<u64> {
+    Ok(fs::metadata(format!("/proc/{pid}/ns/mnt")).context("cannot look at a namespace")?.ino())
 }
 
 fn filters_by_name_and_label() -> Result<()> {

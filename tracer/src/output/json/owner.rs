@@ -16,7 +16,7 @@ use crate::{
 
 /// A pod, a container, or both.
 #[derive(Serialize)]
-pub(super) struct OwnerObject<'a> {
+pub(crate) struct OwnerObject<'a> {
     pod_uid: Option<&'a PodUid>,
     namespace: Option<String>,
     pub(super) pod: Option<String>,
@@ -45,7 +45,8 @@ impl<'a> OwnerObject<'a> {
         Self::of(&home.owner, home.role, whose.named(&home.owner))
     }
 
-    fn of(owner: &'a Owner, role: Role, named: Option<&Named>) -> Self {
+    /// The same, of whatever it is whose.
+    pub(crate) fn of(owner: &'a Owner, role: Role, named: Option<&Named>) -> Self {
         let (pod, container) = (owner.pod.as_ref(), owner.container.as_ref());
         let of_container = named.filter(|_| container.is_some());
         let is_sandbox = of_container.is_some_and(|named| named.container.is_none());
