@@ -13,6 +13,7 @@ pub mod probes;
 pub mod replay;
 pub mod self_test;
 pub mod trace;
+pub mod who;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,8 @@ pub enum Command {
     Trace(Box<trace::Args>),
     /// Shows what is mounted now, in any mount namespace.
     List(list::Args),
+    /// Says who holds a path, a mount or a device: what stands in the way of unmounting it, and what to do first.
+    Who(who::Args),
     /// Limits the disks of pods' volumes as a policy says, as soon as a volume appears.
     Agent(agent::Args),
     /// Shows again what `trace --record` has seen, here or elsewhere, without any privilege.
@@ -66,6 +69,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, AgentError> {
     match cli.command {
         Command::Trace(args) => trace::run(&args),
         Command::List(args) => Ok(list::run(&args)),
+        Command::Who(args) => Ok(who::run(&args)),
         Command::Agent(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => Ok(check::run(args)),

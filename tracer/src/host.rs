@@ -1,17 +1,20 @@
 //! Read-only views of the node, each with its roots injected. Nothing here writes.
 
 pub mod block;
+pub mod block_users;
 pub mod cgroup_handles;
 pub mod cgroups;
 pub mod disk;
 pub mod facts;
 pub mod inhabitants;
 pub mod inotify;
+pub mod kcmp;
 pub mod mount_tables;
 pub mod namespaces;
 pub mod node;
 pub mod nsfs;
 pub mod preemption;
+pub mod references;
 pub mod setattr;
 pub mod statmount;
 pub mod tasks;

@@ -14,6 +14,7 @@ pub mod device;
 pub mod engine;
 pub mod existing;
 pub mod glob;
+pub mod holders;
 pub mod host;
 pub mod limit;
 pub mod listed;

@@ -7,6 +7,7 @@ pub mod escape;
 pub mod filter;
 pub mod flags;
 pub mod grid;
+pub mod holding;
 pub mod json;
 pub mod listing;
 pub mod metrics;

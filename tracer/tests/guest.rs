@@ -64,6 +64,7 @@ mod guest {
     pub(crate) mod superblocks;
     pub(crate) mod terminal;
     pub(crate) mod trees;
+    pub(crate) mod who;
 
     // What the tests share.
     pub(crate) mod actor;
@@ -91,7 +92,7 @@ use guest::{
     actor, burst, changes, check, counting, detached, doors, existing, expiry, failures, flags, floods, gone, ground,
     groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
     namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program, propagation, races,
-    recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial,
+    recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial, who,
 };
 
 fn main() -> ExitCode {
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
         terminal::trials(),
         secrets::trials(),
         list::trials(),
+        who::trials(),
         owners::trials(),
         flags::trials(),
         existing::trials(),

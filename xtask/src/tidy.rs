@@ -9,7 +9,7 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 44] = [
+const PURE: [&str; 46] = [
     "tracer/src/cli/nearest",
     "tracer/src/clock",
     "tracer/src/control",
@@ -31,6 +31,7 @@ const PURE: [&str; 44] = [
     "tracer/src/output/columns",
     "tracer/src/output/filter",
     "tracer/src/output/grid",
+    "tracer/src/output/holding",
     "tracer/src/output/listing",
     "tracer/src/output/metrics",
     "tracer/src/output/recording",
@@ -46,6 +47,7 @@ const PURE: [&str; 44] = [
     "tracer/src/pods/owners",
     "tracer/src/pods/pod_uid",
     "tracer/src/pods/runtimes",
+    "tracer/src/holders",
     "tracer/src/host/facts",
     "tracer/src/limit/policy",
     "tracer/src/limit/quantity",

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::AgentError;
 use crate::{
-    listed::{MountTable, Task},
+    listed::Task,
     output::say::{chain, note},
     pods::{
         cri::{self, Cri, CriError},
@@ -100,9 +100,8 @@ impl Namer {
     }
 }
 
-/// Names the containers of the threads that tables were read through.
-pub fn name_all(tables: &mut [MountTable], socket: RuntimeSocket) {
-    let tasks = tables.iter_mut().filter_map(|table| table.task.as_mut());
+/// Names the containers of these threads.
+pub fn name_all<'a>(tasks: impl Iterator<Item = &'a mut Task>, socket: RuntimeSocket) {
     let tasks: Vec<&mut Task> = tasks.filter(|task| task.owner.container_in_pod().is_some()).collect();
     let id = |task: &Task| Some(task.owner.container_in_pod()?.id.clone());
     let ids: Vec<ContainerId> = tasks.iter().filter_map(|task| id(task)).collect();

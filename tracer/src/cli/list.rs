@@ -95,7 +95,7 @@ impl Args {
 
     fn show(&self, Tables { mut tables, notes }: Tables, look: &Look<Mounts>, filter: &Filter) -> ExitCode {
         if self.needs_names(look, filter) {
-            agent::name_all(&mut tables, self.runtime.socket());
+            agent::name_all(tables.iter_mut().filter_map(|table| table.task.as_mut()), self.runtime.socket());
         }
         for words in &notes {
             note(format_args!("mount-tracer: {words}"));

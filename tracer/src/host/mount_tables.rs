@@ -287,7 +287,8 @@ impl Roots<'_> {
         Ok(MountTable { task: task_of(&dir).map(|task| self.named(task)), ..table })
     }
 
-    fn named(self, task: TaskId) -> Task {
+    /// Who a thread is.
+    pub fn named(self, task: TaskId) -> Task {
         let dir = task.dir(self.proc);
         let mut comm = fs::read(dir.join("comm")).unwrap_or_default();
         // The kernel ends it with a newline, which a name may have too.

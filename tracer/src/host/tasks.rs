@@ -93,7 +93,7 @@ pub fn is_gone(error: &io::Error) -> bool {
 }
 
 /// The entries of a directory that are numbers, in order.
-fn numbers(dir: &Path) -> io::Result<BTreeSet<u32>> {
+pub(super) fn numbers(dir: &Path) -> io::Result<BTreeSet<u32>> {
     let entries = fs::read_dir(dir)?.filter_map(Result::ok);
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }

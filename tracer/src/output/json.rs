@@ -1,6 +1,7 @@
 //! An operation as one JSON object: the contract of `docs/events.md`; a mount of a table likewise. Unknown is null, 64-bit values are strings.
 
 mod gap;
+mod holder;
 mod listed;
 mod mount;
 pub(crate) mod owner;
@@ -11,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use self::{
     gap::GapObject,
+    holder::HolderObject,
     listed::ListedObject,
     mount::{EffectObject, MountObject},
     owner::OwnerObject,
@@ -22,6 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     device::Dev,
+    holders::{Holder, Target},
     listed::{Listed, Task},
     operation::{Actor, CallEnd, Cause, Namespace, NamespaceChange, Operation, Superblock, Syscall, Throttled},
 };
@@ -52,6 +55,11 @@ pub fn line(origin: &Origin, seq: u64, operation: &Operation) -> serde_json::Res
 /// The line of a mount in a table that was read through this thread, without its end.
 pub fn listed_line(listed: &Listed, task: Option<&Task>) -> serde_json::Result<String> {
     serde_json::to_string(&ListedObject::of(listed, task))
+}
+
+/// The line of a holder of what was asked about, without its end.
+pub fn holder_line(asked: &str, target: &Target, holder: &Holder<'_>) -> serde_json::Result<String> {
+    serde_json::to_string(&HolderObject::of(asked, target, holder))
 }
 
 /// A number or a time as text, because a JavaScript reader would round it.

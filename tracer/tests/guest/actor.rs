@@ -11,7 +11,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
 
@@ -151,9 +153,29 @@ fn perform(words: &[&str]) -> Result<(), Errno> {
         ["switch", target] => switch_root(target),
         ["pivot", new, old] => rustix::process::pivot_root(*new, *old),
         ["fail", times, target, missing] => fail(times.parse().map_err(|_| Errno::INVAL)?, target, missing),
+        ["chdir", target] => rustix::process::chdir(*target),
+        ["open", path] => keep_open(path, OFlags::RDONLY),
+        ["write", path] => keep_open(path, OFlags::RDWR | OFlags::CREATE),
+        ["map", path] => keep_mapped(path),
+        ["slave", target] => rustix::mount::mount_change(*target, MountPropagationFlags::DOWNSTREAM),
         ["umount", target] => rustix::mount::unmount(*target, UnmountFlags::empty()),
         _ => Err(Errno::NOSYS),
     }
+}
+
+/// For as long as the actor lives.
+fn keep_open(path: &str, flags: OFlags) -> Result<(), Errno> {
+    std::mem::forget(rustix::fs::open(path, flags, 0o600.into())?);
+    Ok(())
+}
+
+/// The same without a descriptor.
+fn keep_mapped(path: &str) -> Result<(), Errno> {
+    let file = rustix::fs::open(path, OFlags::RDWR | OFlags::CREATE, 0o600.into())?;
+    rustix::fs::ftruncate(&file, 4096)?;
+    // SAFETY: the kernel chooses the place, and nobody reads or writes there.
+    unsafe { mmap(std::ptr::null_mut(), 4096, ProtFlags::READ, MapFlags::SHARED, &file, 0) }?;
+    Ok(())
 }
 
 /// Fails so many times, in three ways, as fast as it can, as one who may not mount.

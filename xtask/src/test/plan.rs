@@ -24,7 +24,7 @@ impl Attach {
 /// What depends on how the probes are attached: each operation, each failure, and the links themselves; and what depends on
 /// the kernel alone, mount tables.
 const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespaces,failures,floods,missing,callers32,propagation,\
-     gone,groups,pivots,superblocks,parts,expiry,strange,list,owners,existing,mirror";
+     gone,groups,pivots,superblocks,parts,expiry,strange,list,who,owners,existing,mirror";
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
 const LIMITER: &str = "policies,limits,matches,refusals,reloads,doors";

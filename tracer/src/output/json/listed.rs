@@ -50,14 +50,14 @@ impl<'a> OptionsObject<'a> {
 
 /// The thread that the table was read through.
 #[derive(Serialize)]
-struct ProcessObject {
+pub(super) struct ProcessObject {
     pid: u32,
     tid: u32,
     comm: String,
 }
 
 impl ProcessObject {
-    fn of(task: &Task) -> Self {
+    pub(super) fn of(task: &Task) -> Self {
         Self { pid: task.pid, tid: task.tid, comm: escape(&task.comm) }
     }
 }
