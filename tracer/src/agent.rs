@@ -9,6 +9,7 @@ mod lock;
 mod metrics_door;
 mod namer;
 mod owners;
+mod pod_figures;
 mod policy_watch;
 mod pump;
 mod reader;
@@ -30,7 +31,7 @@ pub use self::{
     record::RecordFile,
     replay::replay,
 };
-use self::{hands::Hands, namer::Namer, owners::OwnersHand, pump::Beside};
+use self::{hands::Hands, namer::Namer, owners::OwnersHand, pod_figures::PodFigures, pump::Beside};
 use crate::{
     cli::{EXIT_LOSS, trace},
     clock::Clock,
@@ -129,6 +130,7 @@ pub fn limit(
     let namespace = namespaces::mount_namespace(Path::new("/proc"), 1)?;
     let kubelet_dir = real_kubelet_dir(settings.kubelet_dir);
     let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
+    let pod_figures = Some(PodFigures::new(kubelet_dir.clone()));
     let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
     let policy = settings.policy;
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
@@ -141,6 +143,7 @@ pub fn limit(
         asked: Some(doors.open()?),
         owners: Some(OwnersHand::new(Path::new(CGROUP_ROOT))),
         namer: Some(Namer::start(settings.runtime)?),
+        pod_figures,
         ..Beside::default()
     };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {

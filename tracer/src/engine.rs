@@ -4,10 +4,11 @@
 //! written or shown goes out as an effect.
 
 mod asking;
+mod known_pods;
 mod naming;
 
-pub use self::asking::Ask;
 use self::asking::Asking;
+pub use self::{asking::Ask, known_pods::KnownPod};
 use crate::{
     assemble::{Assemble, Assembled},
     control::{Answer, Question},
@@ -198,6 +199,7 @@ impl Engine {
                     }
                     Ok(fact) => {
                         let mut effects = self.made(&fact, now_ns);
+                        effects.extend(self.seeded(&fact, now_ns));
                         let assembled = self.fact(fact);
                         effects.extend(self.emit(assembled, now_ns));
                         effects

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod facts;
 pub mod inhabitants;
 pub mod inotify;
+pub mod io_stat;
 pub mod kcmp;
 pub mod mount_tables;
 pub mod namespaces;

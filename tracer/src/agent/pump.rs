@@ -24,6 +24,7 @@ use super::{
     AgentError, asks, boot_ns,
     namer::Namer,
     owners::OwnersHand,
+    pod_figures::PodFigures,
     policy_watch::PolicyWatch,
     reader::{self, Read, Reader},
     record::Record,
@@ -95,6 +96,7 @@ pub(super) fn run(
             owners: beside.owners,
             looks: Looks::default(),
             namer: beside.namer,
+            pod_figures: beside.pod_figures,
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -134,6 +136,8 @@ pub(super) struct Beside {
     pub(super) owners: Option<OwnersHand>,
     /// Who asks for names; `None` when nobody is told.
     pub(super) namer: Option<Namer>,
+    /// Who reads what pods do; `None` when nobody scrapes.
+    pub(super) pod_figures: Option<PodFigures>,
 }
 
 /// How to wait for the next records.
@@ -162,6 +166,7 @@ struct Pump<'a, A> {
     owners: Option<OwnersHand>,
     looks: Looks,
     namer: Option<Namer>,
+    pod_figures: Option<PodFigures>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.

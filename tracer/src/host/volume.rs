@@ -48,12 +48,38 @@ pub enum VolumeError {
     },
 }
 
-/// The one value of `vol_data.json` that is of use here.
+/// The values of `vol_data.json` that are of use here.
 #[derive(Deserialize)]
 struct VolData {
     #[serde(rename = "driverName")]
     driver_name: Option<String>,
+    #[serde(rename = "volumeHandle")]
+    handle: Option<String>,
+    #[serde(rename = "volumeLifecycleMode")]
+    lifecycle: Option<String>,
 }
+
+/// What the kubelet keeps of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The CSI driver, or for every other plugin the plugin's own name.
+    pub driver: String,
+    /// What a CSI driver calls the volume.
+    pub handle: Option<String>,
+    /// Whether the volume's directory is named after a persistent volume; `None` where that cannot be told from here.
+    pub is_persistent: Option<bool>,
+}
+
+/// Plugins of which every volume is a persistent one (`pkg/volume/local`).
+const PERSISTENT: &str = "kubernetes.io~local-volume";
+/// Plugins whose volumes are a pod's own.
+const OWN: [&str; 5] = [
+    "kubernetes.io~empty-dir",
+    "kubernetes.io~configmap",
+    "kubernetes.io~secret",
+    "kubernetes.io~projected",
+    "kubernetes.io~downward-api",
+];
 
 /// The driver of a pod's volume: the CSI driver, or for every other plugin the plugin's own name. `plugin` is the
 /// directory's name in the volume's path; a subpath's path has none, and then the one plugin that has a volume of this
@@ -65,6 +91,17 @@ pub fn driver(
     plugin: Option<&str>,
     volume: &str,
 ) -> Result<Option<String>, VolumeError> {
+    Ok(describe(proc, kubelet_dir, pod, plugin, volume)?.map(|described| described.driver))
+}
+
+/// The same, and what else is kept of the volume.
+pub fn describe(
+    proc: &Path,
+    kubelet_dir: &Path,
+    pod: &PodUid,
+    plugin: Option<&str>,
+    volume: &str,
+) -> Result<Option<Described>, VolumeError> {
     let path = kubelet_dir.join("pods").join(pod.as_str()).join("volumes");
     let Some(volumes) = Volumes::open(proc, path)? else { return Ok(None) };
     let plugin = match plugin {
@@ -75,10 +112,15 @@ pub fn driver(
         },
     };
     if plugin == CSI {
-        return volumes.csi_driver(volume);
+        return volumes.csi(volume);
     }
     // The kubelet writes `~` for the `/` of a plugin's name (`EscapeQualifiedName`).
-    Ok(Some(plugin.replace('~', "/")))
+    let is_persistent = match plugin.as_str() {
+        PERSISTENT => Some(true),
+        own if OWN.contains(&own) => Some(false),
+        _ => None,
+    };
+    Ok(Some(Described { driver: plugin.replace('~', "/"), handle: None, is_persistent }))
 }
 
 /// The directory of one pod's volumes, open.
@@ -121,8 +163,8 @@ impl Volumes {
         Ok(found)
     }
 
-    /// The driver's name in `vol_data.json`. Never from inside of a volume: the file is on the mount of the pod's directory.
-    fn csi_driver(&self, volume: &str) -> Result<Option<String>, VolumeError> {
+    /// What `vol_data.json` says. Never from inside of a volume: the file is on the mount of the pod's directory.
+    fn csi(&self, volume: &str) -> Result<Option<Described>, VolumeError> {
         let path = Path::new(CSI).join(volume).join(VOL_DATA);
         let shown = self.path.join(&path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -137,9 +179,22 @@ impl Volumes {
         let read = file.take(LONGEST_VOL_DATA).read_to_end(&mut bytes);
         read.map_err(|source| VolumeError::Io { operation: "read", path: shown.clone(), source })?;
         match serde_json::from_slice::<VolData>(&bytes) {
-            Ok(data) => Ok(data.driver_name.filter(|name| !name.is_empty())),
+            Ok(data) => Ok(data.described()),
             Err(source) => Err(VolumeError::NotUnderstood { path: shown, source }),
         }
+    }
+}
+
+impl VolData {
+    /// Nothing without a driver. `Ephemeral` is an inline volume of the pod (`pkg/volume/csi`, `VolumeLifecycleMode`).
+    fn described(self) -> Option<Described> {
+        let driver = self.driver_name.filter(|name| !name.is_empty())?;
+        let is_persistent = match self.lifecycle.as_deref() {
+            Some("Persistent") => Some(true),
+            Some("Ephemeral") => Some(false),
+            _ => None,
+        };
+        Some(Described { driver, handle: self.handle.filter(|handle| !handle.is_empty()), is_persistent })
     }
 }
 
@@ -191,6 +246,25 @@ mod tests {
         assert_eq!(node.driver(Some(CSI), "pvc-1").unwrap().as_deref(), Some("ebs.csi.aws.com"));
         let local = node.driver(Some("kubernetes.io~local-volume"), "pv").unwrap();
         assert_eq!(local.as_deref(), Some("kubernetes.io/local-volume"));
+    }
+
+    #[test]
+    fn a_persistent_volume_and_a_pods_own_are_told_apart() {
+        let node = Node::new();
+        let described = |plugin, volume: &str| {
+            let pod = PodUid::parse(UID).unwrap();
+            describe(node.0.path(), Path::new(KUBELET), &pod, plugin, volume).unwrap()
+        };
+        let data = |mode| format!(r#"{{"driverName":"d","volumeHandle":"h-1","volumeLifecycleMode":"{mode}"}}"#);
+        for (mode, is_persistent) in [("Persistent", Some(true)), ("Ephemeral", Some(false)), ("New", None)] {
+            node.volume(CSI, mode, Some(&data(mode)));
+            let expected = Described { driver: "d".to_owned(), handle: Some("h-1".to_owned()), is_persistent };
+            assert_eq!(described(Some(CSI), mode), Some(expected));
+        }
+        let of_plugin = |plugin| described(Some(plugin), "v").unwrap().is_persistent;
+        assert_eq!(of_plugin("kubernetes.io~local-volume"), Some(true));
+        assert_eq!(of_plugin("kubernetes.io~empty-dir"), Some(false));
+        assert_eq!(of_plugin("kubernetes.io~nfs"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     correlate::{Kubelet, Sighting, sighting},
-    operation::{Effect, EffectKind, MountKey, Operation},
+    operation::{Effect, EffectKind, Mount, MountKey, Operation},
     pods::{PodCgroup, PodUid, cgroup_path::pod_of},
     waiting::Waiting,
 };
@@ -85,6 +85,31 @@ impl Limiter {
         }
         orders.extend(self.take_up(now_ns));
         orders
+    }
+
+    /// A mount is there, told by a reading of its table: it may have been there before, or be one whose record was lost.
+    pub fn seeded(&mut self, mount: &Mount, now_ns: u64) -> Vec<Order> {
+        let key = mount.key();
+        let Some(sighting) = sighting(mount, now_ns, &self.kubelet) else { return Vec::new() };
+        let is_same =
+            |used: &Use| (&used.sighting.pod_uid, &used.sighting.volume) == (&sighting.pod_uid, &sighting.volume);
+        if self.uses.get(&key).is_some_and(is_same) {
+            return Vec::new();
+        }
+        let mut orders = self.not_used(key);
+        self.remember(&sighting);
+        orders.extend(self.begin(sighting, Start::Again, now_ns));
+        orders
+    }
+
+    /// The pods that have a cgroup.
+    pub fn pods(&self) -> impl Iterator<Item = (&PodUid, &PodCgroup)> {
+        self.pods.iter()
+    }
+
+    /// The volumes in use.
+    pub fn uses(&self) -> impl Iterator<Item = &Sighting> {
+        self.uses.values().map(|used| &used.sighting)
     }
 
     /// A mount goes by its key, wherever it was: its path may not be known any more, or be that of another one.

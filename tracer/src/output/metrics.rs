@@ -1,9 +1,11 @@
-//! PURE: what the agent counts, as the text that Prometheus scrapes. [`METRICS`] is the one table of metrics.
+//! PURE: what the agent counts, as the text that Prometheus scrapes. [`METRICS`] is the one table of metrics, which makes this one room.
 //!
 //! No label comes from a string that others chose. Of the `prometheus` crate this takes the model and the text encoder:
 //! its registry keeps values of its own, and here they come from the loop, all of one moment, for each scrape.
 
-use std::collections::BTreeSet;
+mod pods;
+
+use std::{borrow::Cow, collections::BTreeSet};
 
 use prometheus::{
     Encoder as _, TEXT_FORMAT, TextEncoder,
@@ -36,6 +38,8 @@ pub struct Figures {
     pub sizes: Sizes,
     /// Tables that were read.
     pub reads: ReadCounts,
+    /// Pods, their volumes, and what they read and write.
+    pub pods: Vec<PodFigure>,
 }
 
 /// A hook that is attached.
@@ -70,6 +74,8 @@ impl Figures {
     }
 }
 
+pub use self::pods::{PodFigure, VolumeFigure};
+
 /// How a metric runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -80,7 +86,7 @@ pub enum Kind {
 }
 
 /// The values of a metric's labels, in their order, and a number.
-type Sample = (Vec<&'static str>, u64);
+type Sample = (Vec<Cow<'static, str>>, u64);
 
 /// One metric.
 pub struct Metric {
@@ -127,10 +133,10 @@ impl Metric {
 
     #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floating; exact up to 2^53")]
     fn series(&self, (values, number): &Sample) -> proto::Metric {
-        let label = |(name, value): (&&str, &&str)| {
+        let label = |(name, value): (&&str, &Cow<'static, str>)| {
             let mut label = LabelPair::default();
             label.set_name((*name).to_owned());
-            label.set_value((*value).to_owned());
+            label.set_value(value.clone().into_owned());
             label
         };
         let mut series = proto::Metric::from_label(self.labels.iter().zip(values).map(label).collect());
@@ -153,16 +159,16 @@ impl Metric {
 /// Every metric, in the order of the text and of `docs/metrics.md`.
 pub const METRICS: &[Metric] = &[
     Metric::gauge("mount_tracer_build_info", &["version"], "1; what is running", |_| {
-        vec![(vec![env!("CARGO_PKG_VERSION")], 1)]
+        vec![(vec![env!("CARGO_PKG_VERSION").into()], 1)]
     }),
     Metric::gauge(
         "mount_tracer_hook_info",
         &["hook", "function", "kind"],
         "1; a hook that is attached, the kernel function that was taken for it, and how",
         |figures| {
-            let labels = figures.hooks.iter().map(|hook| vec![hook.name, hook.function, hook.kind]);
-            let once: BTreeSet<Vec<&str>> = labels.collect();
-            once.into_iter().map(|labels| (labels, 1)).collect()
+            let labels = figures.hooks.iter().map(|hook| [hook.name, hook.function, hook.kind]);
+            let once: BTreeSet<[&str; 3]> = labels.collect();
+            once.into_iter().map(|labels| sample(labels, 1)).collect()
         },
     ),
     Metric::counter(
@@ -172,7 +178,7 @@ pub const METRICS: &[Metric] = &[
         |figures| {
             let happen = Op::ALL.iter().filter(|op| happened(**op));
             let both = happen.flat_map(|op| Outcome::ALL.map(|outcome| (*op, outcome)));
-            both.map(|(op, outcome)| (vec![op.name(), outcome.name()], figures.tally.of(op, outcome))).collect()
+            both.map(|(op, outcome)| sample([op.name(), outcome.name()], figures.tally.of(op, outcome))).collect()
         },
     ),
     Metric::counter(
@@ -212,7 +218,7 @@ pub const METRICS: &[Metric] = &[
         |figures| {
             let names = figures.hook_names().into_iter();
             let both = names.flat_map(|hook| REASONS.map(|reason| (hook, reason)));
-            both.map(|(hook, reason)| (vec![hook, reason], figures.dropped(hook, reason))).collect()
+            both.map(|(hook, reason)| sample([hook, reason], figures.dropped(hook, reason))).collect()
         },
     ),
     Metric::counter(
@@ -221,7 +227,7 @@ pub const METRICS: &[Metric] = &[
         "runs of a hook's programs that the kernel skipped; no series where it does not count them (before Linux 5.12)",
         |figures| {
             let names = figures.hook_names().into_iter();
-            names.filter_map(|hook| Some((vec![hook], figures.missed(hook)?))).collect()
+            names.filter_map(|hook| Some(sample([hook], figures.missed(hook)?))).collect()
         },
     ),
     Metric::gauge(
@@ -230,7 +236,9 @@ pub const METRICS: &[Metric] = &[
         "mount namespaces whose tables are known: `exact`, `dirty` (to be read again), `unread`",
         |figures| {
             let states = figures.sizes.states;
-            vec![(vec!["exact"], states.exact), (vec!["dirty"], states.dirty), (vec!["unread"], states.unread)]
+            [("exact", states.exact), ("dirty", states.dirty), ("unread", states.unread)]
+                .map(|(state, number)| sample([state], number))
+                .to_vec()
         },
     ),
     Metric::gauge("mount_tracer_mounts", &[], "mounts in all known tables", |figures| one(figures.sizes.mounts)),
@@ -244,9 +252,59 @@ pub const METRICS: &[Metric] = &[
         "mount_tracer_table_reads_total",
         &["reason"],
         "mount tables that were read: `start`, `met`, `lost`, `count`, `attributes`, `asked` (docs/control.md)",
-        |figures| figures.reads.by_name().map(|(reason, tables)| (vec![reason], tables)).collect(),
+        |figures| figures.reads.by_name().map(|(reason, tables)| sample([reason], tables)).collect(),
+    ),
+    Metric::gauge(
+        "mount_tracer_volume_info",
+        &["namespace", "pod", "persistentvolumeclaim", "persistentvolume", "driver", "device", "shared"],
+        "1; a volume that a pod uses, and the whole disk that it lies on; what is not known is empty; `shared`: another pod of the node uses it too",
+        pods::volumes,
+    ),
+    Metric::counter(
+        "mount_tracer_pod_disk_read_bytes_total",
+        &["namespace", "pod", "device"],
+        "bytes that a pod has read from a disk, all of its containers together (`io.stat` of its cgroup)",
+        |figures| pods::io(figures, |stat| stat.read_bytes),
+    ),
+    Metric::counter(
+        "mount_tracer_pod_disk_written_bytes_total",
+        &["namespace", "pod", "device"],
+        "bytes that a pod has written to a disk",
+        |figures| pods::io(figures, |stat| stat.written_bytes),
+    ),
+    Metric::counter(
+        "mount_tracer_pod_disk_reads_completed_total",
+        &["namespace", "pod", "device"],
+        "reads of a pod from a disk",
+        |figures| pods::io(figures, |stat| stat.reads),
+    ),
+    Metric::counter(
+        "mount_tracer_pod_disk_writes_completed_total",
+        &["namespace", "pod", "device"],
+        "writes of a pod to a disk",
+        |figures| pods::io(figures, |stat| stat.writes),
+    ),
+    Metric::gauge(
+        "mount_tracer_pods",
+        &["named"],
+        "pods that have a cgroup or use a volume, by whether their names are known; only those have series",
+        |figures| {
+            let named = pods::named(figures);
+            let all = figures.pods.len() as u64;
+            [("true", named), ("false", all - named)].map(|(word, number)| sample([word], number)).to_vec()
+        },
+    ),
+    Metric::gauge(
+        "mount_tracer_series_left_out",
+        &[],
+        "series of pods above the most that are told, 1,000",
+        |figures| one(pods::left_out(figures)),
     ),
 ];
+
+fn sample<const N: usize>(labels: [&'static str; N], number: u64) -> Sample {
+    (labels.map(Cow::Borrowed).to_vec(), number)
+}
 
 fn one(number: u64) -> Vec<Sample> {
     vec![(Vec::new(), number)]
@@ -290,7 +348,8 @@ mod tests {
             operations: 5,
             missed: Some(vec![1; HOOKS.len()]),
         };
-        Figures { losses, hooks: HOOKS.iter().map(hook).collect(), ..Figures::default() }
+        let pods = vec![pods::tests::pod(1, 1)];
+        Figures { losses, hooks: HOOKS.iter().map(hook).collect(), pods, ..Figures::default() }
     }
 
     /// The series of a text, each with its value.

@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("limits::volume_after_cgroup_cgroupfs", || volume_after_cgroup(Driver::Cgroupfs)),
         trial("limits::cgroup_after_volume_systemd", || cgroup_after_volume(Driver::Systemd)),
         trial("limits::cgroup_after_volume_cgroupfs", || cgroup_after_volume(Driver::Cgroupfs)),
+        trial("limits::a_volume_that_was_there_before", a_volume_that_was_there_before),
         trial("limits::fields_that_are_not_given_stay_max", fields_that_are_not_given_stay_max),
         trial("limits::a_partition_is_limited_by_its_disk", a_partition_is_limited_by_its_disk),
         trial("limits::two_volumes_on_one_disk_get_the_smaller", two_volumes_on_one_disk_get_the_smaller),
@@ -58,6 +59,20 @@ fn cgroup_after_volume(driver: Driver) -> Result<()> {
     agent.expect(&pod, &volume, "waiting", "no_such_pod")?;
     pod.make_cgroup()?;
     expect_applied_late(&mut agent, &pod, &volume, &disk, LIMITS)?;
+    agent.stop()?;
+    mounted.unmount()
+}
+
+/// Mounted while no agent was there; and again for the next agent, which finds its limit in force.
+fn a_volume_that_was_there_before() -> Result<()> {
+    let (disk, pod) = (Disk::get()?, Pod::running(Driver::Systemd)?);
+    let volume = pod.volume("pvc-there-before")?;
+    let mounted = disk.mount(&volume.path)?;
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name)])?;
+    expect_applied_late(&mut agent, &pod, &volume, &disk, LIMITS)?;
+    agent.stop()?;
+    let mut agent = Agent::start("enforce", &[LIMITS.rule(&volume.name)])?;
+    agent.expect(&pod, &volume, "applied", "already_in_force")?;
     agent.stop()?;
     mounted.unmount()
 }

@@ -260,6 +260,11 @@ impl Agent {
         Ok(next)
     }
 
+    /// The next decision, whatever it is.
+    pub(crate) fn next(&mut self) -> Result<Value> {
+        self.program.next_json(Instant::now() + LINE)?.context("the agent ended")
+    }
+
     /// Ends it; what it decided meanwhile and no trial has asked for is an error.
     pub(crate) fn stop(self) -> Result<()> {
         let finished = self.program.terminate()?;

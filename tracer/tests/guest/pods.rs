@@ -2,6 +2,7 @@
 //! there is one: in a guest that is a node.
 
 mod faults;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry};
@@ -39,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("pods::those_that_were_there_before", those_that_were_there_before),
         trial("pods::filters_by_name_and_label", filters_by_name_and_label),
         trial("pods::an_agent_says_whose_each_table_is", an_agent_says_whose_each_table_is),
+        trial("pods::who_uses_and_who_holds", volumes::who_uses_and_who_holds),
         trial("pods::a_runtime_that_is_not_there_leaves_ids", faults::a_runtime_that_is_not_there_leaves_ids),
         trial("pods::a_runtime_that_hangs_is_met_again", faults::a_runtime_that_hangs_is_met_again),
         trial("pods::a_runtime_that_restarts_is_met_again", faults::a_runtime_that_restarts_is_met_again),
@@ -257,7 +259,11 @@ struct Lives {
 impl Lives {
     fn start(number: usize) -> Result<Self> {
         fs::create_dir_all("/tmp/volume").context("cannot make the volume")?;
-        let (pod, containerd) = (pod(number), Containerd::new()?);
+        Self::of(pod(number))
+    }
+
+    fn of(pod: Pod) -> Result<Self> {
+        let containerd = Containerd::new()?;
         let started = containerd.start(&pod)?;
         await_its_mounts(&started)?;
         Ok(Self { pod, started, containerd })

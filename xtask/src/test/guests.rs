@@ -64,9 +64,9 @@ fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Coun
     spec.system = guest.system();
     spec.command = guest.command();
     spec.timeout = TIMEOUT;
+    spec.disks_mib = DISKS_MIB.to_vec();
     // A node has tools of its own.
     if guest.system() == System::Busybox {
-        spec.disks_mib = DISKS_MIB.to_vec();
         spec.modules = ["nvme", "ext4", "loop", "crc32c", "btrfs", "nfsd", "nfsv4"].map(String::from).to_vec();
         spec.files = ext4_tools()?;
         spec.files.push(btrfs_image()?);

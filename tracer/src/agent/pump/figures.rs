@@ -46,7 +46,8 @@ impl<A: Act> Pump<'_, A> {
         };
         let hooks = self.probes.attached().iter().map(hook).collect();
         let (counts, tally, (sizes, reads)) = (self.engine.counts(), self.engine.tally(), self.engine.kept());
-        Some(Figures { counts, tally, losses, hooks, sizes, reads })
+        let pods = self.pod_figures.as_mut().map(|hand| hand.read(&self.engine.pods())).unwrap_or_default();
+        Some(Figures { counts, tally, losses, hooks, sizes, reads, pods })
     }
 }
 
