@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::guest::Arch;
 use crate::{build, setup};
 
 /// What can be chosen.
@@ -61,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     // Started by cargo, it shows what the sources say; in a guest there is no cargo, and the binary is in PATH.
     if std::env::var_os("CARGO").is_some() {
-        setup::ensure_toolchain()?;
+        setup::ensure_toolchain(Arch::Amd64)?;
         build::native_binary()?;
     }
     story::run(seed, options.disk.as_deref())

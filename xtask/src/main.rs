@@ -10,6 +10,7 @@ mod cri;
 mod demo;
 mod guest;
 mod host;
+mod image;
 mod mirror_diff;
 mod setup;
 mod test;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Options),
     /// Measure what mount-tracer costs, beside the least that is possible and a peer
     Bench(bench::Options),
+    /// Make the agent's container image, an OCI archive, without a container engine
+    Image(image::Options),
     /// Check what our dependencies bring along: bans, licences, sources, advisories
     Audit(audit::Options),
     /// Write the client of the container runtime interface anew, from its proto file
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Arm64(options) => arm64::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Image(options) => image::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::Cri(options) => cri::run(&options),
     };

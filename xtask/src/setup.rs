@@ -70,9 +70,9 @@ pub(crate) fn ensure_for(arch: Arch, system: System, series: &[String]) -> Resul
     finish(&pieces)
 }
 
-/// What building and unit tests need: no packages for guests, no kernels.
-pub(crate) fn ensure_toolchain() -> Result<()> {
-    finish(&rust::missing(Arch::Amd64)?)
+/// What building for an architecture and unit tests need: no packages for guests, no kernels.
+pub(crate) fn ensure_toolchain(arch: Arch) -> Result<()> {
+    finish(&rust::missing(arch)?)
 }
 
 fn missing_kernels(arch: Arch, series: &[String]) -> Result<Vec<Piece>> {

@@ -174,7 +174,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let guests = options.guests();
     let mut report = Report::default();
     let ready = report.step("set-up", || {
-        if options.quick { setup::ensure_toolchain() } else { set_up(&guests) }.map(|()| Count::default())
+        if options.quick { setup::ensure_toolchain(Arch::Amd64) } else { set_up(&guests) }.map(|()| Count::default())
     });
     if ready {
         host_steps::run(&mut report);

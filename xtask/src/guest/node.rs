@@ -3,7 +3,6 @@
 
 mod image;
 pub(crate) mod rootfs;
-mod tar;
 
 /// Process 1 until the root file system is there.
 pub(super) const INIT: &str = include_str!("node/init.sh");

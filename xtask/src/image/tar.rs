@@ -8,25 +8,25 @@ const FILE: u8 = b'0';
 const LINK: u8 = b'2';
 
 #[derive(Default)]
-pub(super) struct Tar(Vec<u8>);
+pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
-    pub(super) fn directory(&mut self, name: &str, mode: u32) {
+    pub(crate) fn directory(&mut self, name: &str, mode: u32) {
         self.header(name, mode, 0, DIRECTORY, "");
     }
 
-    pub(super) fn file(&mut self, name: &str, mode: u32, data: &[u8]) {
+    pub(crate) fn file(&mut self, name: &str, mode: u32, data: &[u8]) {
         self.header(name, mode, data.len(), FILE, "");
         self.0.extend_from_slice(data);
         self.pad();
     }
 
-    pub(super) fn link(&mut self, name: &str, target: &str) {
+    pub(crate) fn link(&mut self, name: &str, target: &str) {
         self.header(name, 0o777, 0, LINK, target);
     }
 
     /// The bytes, with the two empty blocks that end an archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 2 * BLOCK, 0);
         self.0
     }
