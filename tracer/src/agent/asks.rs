@@ -19,7 +19,7 @@ use crate::{
 const WAITING: usize = 32;
 /// How long an answer may take: an audit reads every table of the node.
 const ANSWER: Duration = Duration::from_mins(10);
-/// How long figures may take, which nothing is read for.
+/// How long figures may take, and a word about its health, which nothing is read for.
 const FIGURES: Duration = Duration::from_secs(5);
 
 /// Something that a door asks the loop.
@@ -29,6 +29,15 @@ pub(super) enum Ask {
     Question(Question, oneshot::Sender<Answer>),
     /// Somebody scrapes.
     Figures(oneshot::Sender<Figures>),
+    /// Somebody wants to know how it is. Answered before all that happened before has gone through the engine.
+    Health(oneshot::Sender<Health>),
+}
+
+/// How the loop is, which turns if it says anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Health {
+    /// Whether every mount table of the node was read once, or it was given up to wait for that. Once true, it stays so.
+    pub(super) is_ready: bool,
 }
 
 /// The doors' end of the way.
@@ -50,6 +59,11 @@ impl Asks {
     /// All figures of this moment; `None` as above.
     pub(super) async fn figures(&self) -> Option<Figures> {
         self.ask(FIGURES, Ask::Figures).await
+    }
+
+    /// How it is; `None` as above.
+    pub(super) async fn health(&self) -> Option<Health> {
+        self.ask(FIGURES, Ask::Health).await
     }
 
     async fn ask<T>(&self, within: Duration, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {

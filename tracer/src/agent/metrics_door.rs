@@ -1,7 +1,7 @@
-//! `/metrics` by HTTP, for whoever reaches the address: so everything here has a limit, and the loop is asked only now and
-//! then, however often somebody scrapes.
+//! `/metrics`, `/livez` and `/readyz` by HTTP, for whoever reaches the address: so everything here has a limit, and the loop is asked only now
+//! and then, however often somebody scrapes.
 
-use std::{convert::Infallible, io, net::TcpListener as StdListener, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -17,7 +17,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{asks::Asks, doors::patiently};
+use super::{
+    asks::{Asks, Health},
+    doors::patiently,
+};
 use crate::output::metrics;
 
 /// Connections at once; more wait in the kernel.
@@ -30,16 +33,18 @@ const HEAD: Duration = Duration::from_secs(5);
 const HEAD_BYTES: usize = 16 << 10;
 /// Lines of a request's head.
 const HEADERS: usize = 64;
-/// A text that is younger is given again.
+/// An answer that is younger is given again.
 const FRESH: Duration = Duration::from_millis(200);
-/// The one page.
-const PATH: &str = "/metrics";
+/// Its pages.
+const METRICS: &str = "/metrics";
+const LIVE: &str = "/livez";
+const READY: &str = "/readyz";
 
 /// Answers scrapes.
 pub(super) async fn serve(listener: StdListener, asks: Asks) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let (places, page) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Page { asks, last: Mutex::default() }));
+    let (places, page) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Page::new(asks)));
     // Nobody closes the semaphore.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         let ((connection, _), page) = (patiently(async || listener.accept().await).await, Arc::clone(&page));
@@ -66,36 +71,67 @@ async fn attend(connection: TcpStream, page: &Page) {
     let _ = served.await;
 }
 
-/// The page, and what it was last.
+/// What the loop said last, and when.
+struct Lately<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T: Clone> Lately<T> {
+    /// What it said just now, or says when it is asked. Who comes while it is asked waits for the same answer.
+    async fn said(&self, ask: impl Future<Output = Option<T>>) -> Option<T> {
+        let mut last = self.0.lock().await;
+        if let Some((at, said)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Some(said.clone());
+        }
+        let said = ask.await?;
+        *last = Some((Instant::now(), said.clone()));
+        Some(said)
+    }
+}
+
+/// All pages.
 struct Page {
     asks: Asks,
-    last: Mutex<Option<(Instant, String)>>,
+    metrics: Lately<String>,
+    health: Lately<Health>,
 }
 
 impl Page {
+    fn new(asks: Asks) -> Self {
+        Self { asks, metrics: Lately(Mutex::default()), health: Lately(Mutex::default()) }
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<String> {
         match (request.uri().path(), request.method()) {
-            (PATH, &Method::GET) => match self.text().await {
-                Some(text) => response(StatusCode::OK, text, (CONTENT_TYPE, metrics::CONTENT_TYPE)),
-                None => plain(StatusCode::SERVICE_UNAVAILABLE, "the agent is ending, or has no time to answer\n"),
-            },
-            (PATH, _) => response(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned(), (ALLOW, "GET")),
-            _ => plain(StatusCode::NOT_FOUND, "there is only /metrics\n"),
+            (METRICS, &Method::GET) => self.metrics().await,
+            (page @ (LIVE | READY), &Method::GET) => self.health(page).await,
+            (METRICS | LIVE | READY, _) => {
+                response(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned(), (ALLOW, "GET"))
+            }
+            _ => plain(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n"),
         }
     }
 
-    /// The figures of the loop as text. Who comes while it is asked waits for the same answer.
-    async fn text(&self) -> Option<String> {
-        let mut last = self.last.lock().await;
-        if let Some((at, text)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return Some(text.clone());
+    /// The figures of the loop as text.
+    async fn metrics(&self) -> Response<String> {
+        match self.metrics.said(async { metrics::text(&self.asks.figures().await?).ok() }).await {
+            Some(text) => response(StatusCode::OK, text, (CONTENT_TYPE, metrics::CONTENT_TYPE)),
+            None => no_answer(),
         }
-        let text = metrics::text(&self.asks.figures().await?).ok()?;
-        *last = Some((Instant::now(), text.clone()));
-        Some(text)
     }
+
+    /// It lives if the loop says anything; it is ready if the loop says so.
+    async fn health(&self, page: &str) -> Response<String> {
+        match self.health.said(self.asks.health()).await {
+            Some(Health { is_ready }) if is_ready || page == LIVE => plain(StatusCode::OK, "ok\n"),
+            Some(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "mount tables are being read for the first time\n"),
+            None => no_answer(),
+        }
+    }
+}
+
+fn no_answer() -> Response<String> {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "the agent is ending, or has no time to answer\n")
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<String> {
@@ -107,4 +143,52 @@ fn response(status: StatusCode, text: String, (name, value): (HeaderName, &'stat
     *response.status_mut() = status;
     response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::sleep,
+    };
+
+    use super::*;
+    use crate::agent::asks::{Ask, way};
+
+    /// The first line of the answer.
+    async fn get(address: SocketAddr, page: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {page} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn it_lives_before_it_is_ready_and_not_when_the_loop_is_gone() {
+        const OK: &str = "HTTP/1.1 200 OK";
+        const NOT: &str = "HTTP/1.1 503 Service Unavailable";
+        let (listener, (asks, mut asked)) = (StdListener::bind("127.0.0.1:0").unwrap(), way());
+        let address = listener.local_addr().unwrap();
+        let loop_of_an_agent = async move {
+            for is_ready in [false, true] {
+                let Some(Ask::Health(reply)) = asked.recv().await else { panic!("health is asked for") };
+                reply.send(Health { is_ready }).unwrap();
+            }
+        };
+        let client = async {
+            assert_eq!([get(address, LIVE).await, get(address, READY).await], [OK, NOT]);
+            sleep(FRESH).await;
+            assert_eq!([get(address, LIVE).await, get(address, READY).await], [OK, OK]);
+            sleep(FRESH).await;
+            assert_eq!([get(address, LIVE).await, get(address, READY).await], [NOT, NOT]);
+        };
+        tokio::select! {
+            served = serve(listener, asks) => panic!("nobody ends it: {served:?}"),
+            ((), ()) = async { tokio::join!(loop_of_an_agent, client) } => {}
+        }
+    }
 }

@@ -110,7 +110,12 @@ impl Reply {
 
     /// GET /metrics.
     pub(crate) fn scrape(address: &str) -> Result<Self> {
-        Self::to(address, format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
+        Self::get(address, "/metrics")
+    }
+
+    /// GET of a page.
+    pub(crate) fn get(address: &str, page: &str) -> Result<Self> {
+        Self::to(address, format!("GET {page} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
     }
 
     fn parse(text: &str) -> Result<Self> {

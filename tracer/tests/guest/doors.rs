@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("doors::after_a_kill", after_a_kill),
         trial("doors::where_nothing_can_be_made", where_nothing_can_be_made),
         trial("doors::metrics_count_what_was_done", metrics_count_what_was_done),
+        trial("doors::it_lives_and_is_ready", it_lives_and_is_ready),
         trial("doors::requests_that_are_none", requests_that_are_none),
         trial("doors::an_address_that_is_taken", an_address_that_is_taken),
     ]
@@ -242,6 +243,28 @@ fn counted(before: &Reply, after: &Reply) -> Result<[u64; 3]> {
     ])
 }
 
+/// It is ready when every table was read once, and a namespace that comes later does not make it unready.
+fn it_lives_and_is_ready() -> Result<()> {
+    let agent = Agent::start("observe", &[])?;
+    let live = Reply::get(METRICS, "/livez")?;
+    ensure!((live.status, live.body.as_str()) == (200, "ok\n"), "/livez is answered with {live:?}");
+    let unread = |reply: &Reply| reply.value(r#"mount_tracer_namespaces{state="unread"}"#);
+    let deadline = Instant::now() + LINE;
+    loop {
+        // What was asked just now is not asked again.
+        thread::sleep(Duration::from_millis(250));
+        let (scraped, ready) = (Reply::scrape(METRICS)?, Reply::get(METRICS, "/readyz")?);
+        if ready.status == 200 {
+            break;
+        }
+        ensure!(ready.status == 503 && unread(&scraped)? > 0, "not ready, with nothing to be read: {ready:?}");
+        ensure!(Instant::now() < deadline, "it does not become ready: {ready:?}");
+    }
+    thread::sleep(Duration::from_millis(250));
+    ensure!(unread(&Reply::scrape(METRICS)?)? == 0, "it is ready, and has not read everything");
+    agent.stop()
+}
+
 /// What is refused, and that it leaves the agent as it was.
 fn requests_that_are_none() -> Result<()> {
     const ADDRESS: &str = "127.0.0.1:10913";
@@ -255,6 +278,7 @@ fn requests_that_are_none() -> Result<()> {
     answers()?;
     for (request, status) in [
         (&b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"[..], 405),
+        (b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"GET /metrics/../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"\0\xff\r\n\r\n", 400),

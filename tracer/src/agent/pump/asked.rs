@@ -1,25 +1,56 @@
-//! What the doors ask the loop: kept until all that happened before it went through the engine, and then answered by it.
+//! What the doors ask the loop: kept until all that happened before it went through the engine, and then answered by it. Only how the loop is
+//! it says at once.
 
-use std::{collections::VecDeque, future, mem};
+use std::{collections::VecDeque, future, mem, time::Duration};
 
 use tokio::sync::{mpsc::Receiver, oneshot};
 
 use super::{Act, Pump};
 use crate::{
-    agent::{AgentError, asks::Ask, boot_ns},
+    agent::{
+        AgentError,
+        asks::{Ask, Health},
+        boot_ns,
+    },
     control::{Answer, Question},
     engine::Input,
     output::show::Flow,
 };
 
+/// How long tables that cannot be read keep the agent from being ready: one reading is given up after half of it.
+const READY_AFTER: Duration = Duration::from_mins(1);
+
 /// What was asked and has no answer yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Asked {
     /// `None` when nobody can ask.
     doors: Option<Receiver<Ask>>,
     /// What waits for the rings, and when it came: they may still hold records from before.
     waiting: VecDeque<(u64, Ask)>,
+    /// Who wants to know how the loop is.
+    health: Vec<oneshot::Sender<Health>>,
+    ready: Ready,
     audits: Audits,
+}
+
+/// Whether the agent was ready once: it is never unready again.
+#[derive(Debug)]
+struct Ready {
+    was: bool,
+    at_last_ns: u64,
+}
+
+impl Ready {
+    fn new(now_ns: u64) -> Self {
+        let wait_ns = u64::try_from(READY_AFTER.as_nanos()).unwrap_or(u64::MAX);
+        Self { was: false, at_last_ns: now_ns.saturating_add(wait_ns) }
+    }
+
+    /// Now, with so many tables that were not read yet.
+    fn look(&mut self, unread: u64, now_ns: u64) -> bool {
+        self.was |= unread == 0 || now_ns >= self.at_last_ns;
+        self.was
+    }
 }
 
 /// Who waits for an audit. One that is asked for while another runs is one of its own: it tells of later times.
@@ -31,7 +62,13 @@ struct Audits {
 
 impl Asked {
     pub(super) fn new(doors: Option<Receiver<Ask>>) -> Self {
-        Self { doors, ..Self::default() }
+        Self {
+            doors,
+            waiting: VecDeque::new(),
+            health: Vec::new(),
+            ready: Ready::new(boot_ns()),
+            audits: Audits::default(),
+        }
     }
 
     /// Waits until something is asked.
@@ -40,6 +77,7 @@ impl Asked {
     pub(super) async fn next(&mut self) {
         let Some(doors) = &mut self.doors else { return future::pending().await };
         match doors.recv().await {
+            Some(Ask::Health(reply)) => self.health.push(reply),
             Some(ask) => self.waiting.push_back((boot_ns(), ask)),
             None => self.doors = None,
         }
@@ -77,6 +115,7 @@ impl Audits {
 impl<A: Act> Pump<'_, A> {
     /// Answers what was asked before the youngest record that went through the engine.
     pub(super) fn answer_asked(&mut self) -> Result<Flow, AgentError> {
+        self.answer_health();
         while let Some(ask) = self.asked.due(self.read_until_ns) {
             match ask {
                 Ask::Question(Question::Audit, reply) => {
@@ -92,9 +131,22 @@ impl<A: Act> Pump<'_, A> {
                 Ask::Question(question @ (Question::Tables | Question::Sections), reply) => {
                     let _ = reply.send(self.engine.answer(question));
                 }
+                Ask::Health(reply) => self.asked.health.push(reply),
             }
         }
         self.answer_audits()
+    }
+
+    /// Says how it is to whoever wants to know.
+    fn answer_health(&mut self) {
+        if self.asked.health.is_empty() {
+            return;
+        }
+        let (sizes, _) = self.engine.kept();
+        let is_ready = self.asked.ready.look(sizes.states.unread, boot_ns());
+        for reply in self.asked.health.drain(..) {
+            let _ = reply.send(Health { is_ready });
+        }
     }
 
     /// Answers whoever waits for the audit that runs, if it is done; another one may begin then.
@@ -144,6 +196,25 @@ mod tests {
             audits.ask(oneshot::channel().0);
         }
         assert_eq!(audits.next.len(), 1);
+    }
+
+    #[test]
+    fn what_was_ready_once_stays_so() {
+        let last_ns = u64::try_from(READY_AFTER.as_nanos()).unwrap() + 7;
+        let mut ready = Ready::new(7);
+        assert!(!ready.look(1, 7) && !ready.look(2, last_ns - 1));
+        assert!(ready.look(0, 8) && ready.look(3, 9), "containers that start bring tables that are not read yet");
+        let mut waited = Ready::new(7);
+        assert!(waited.look(1, last_ns) && waited.look(1, 8), "a table that cannot be read is not waited for");
+    }
+
+    #[tokio::test]
+    async fn who_asks_how_it_is_waits_for_no_record() {
+        let (asks, doors) = way();
+        let mut asked = Asked::new(Some(doors));
+        tokio::spawn(async move { asks.health().await });
+        asked.next().await;
+        assert!(asked.health.len() == 1 && asked.waiting.is_empty());
     }
 
     #[tokio::test]
