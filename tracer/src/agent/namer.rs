@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    fs,
     path::{Path, PathBuf},
     str::FromStr,
     thread,
@@ -40,6 +41,8 @@ const AGAIN: [Duration; 8] = [
 ];
 /// From so many containers on all are listed: that is two calls, where each alone is as many.
 const LISTED: usize = 3;
+/// The node's root, which a container with the node's processes sees, too.
+const NODE_ROOT: &str = "/proc/1/root";
 /// How long a runtime that does not answer is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
 
@@ -202,7 +205,9 @@ impl Runtimes {
             RuntimeSocket::At(socket) => vec![Cri::new(socket.clone())],
             RuntimeSocket::Off => Vec::new(),
             RuntimeSocket::WellKnown => {
-                let sockets = cri::look(Path::new("/"));
+                // Who may not look there is not in a container, or has no right to ask a runtime.
+                let root = Path::new(NODE_ROOT);
+                let sockets = cri::look(if fs::metadata(root).is_ok() { root } else { Path::new("/") });
                 sockets.faults.iter().for_each(|fault| self.complain(fault));
                 sockets.found.into_iter().map(Cri::new).collect()
             }

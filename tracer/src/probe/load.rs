@@ -27,8 +27,8 @@ use crate::host::preemption;
 
 /// Where the kernel shows its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-/// Where debugfs is by custom.
-const DEBUGFS: &str = "/sys/kernel/debug";
+/// Where debugfs is by custom, as pid 1 sees it: a container has none of its own.
+const DEBUGFS: &str = "/proc/1/root/sys/kernel/debug";
 
 /// For any kernel.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
