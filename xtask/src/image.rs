@@ -137,6 +137,13 @@ mod tests {
     }
 
     #[test]
+    fn the_manifest_asks_for_this_image() {
+        let manifest = include_str!("../../deploy/kustomize/base/daemonset.yaml");
+        let images: Vec<&str> = manifest.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+        assert_eq!(images, [NAME]);
+    }
+
+    #[test]
     fn it_begins_with_what_the_layer_has() {
         assert_eq!(config()["Entrypoint"], json!(["/usr/bin/mount-tracer"]));
     }
