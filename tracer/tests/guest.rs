@@ -8,8 +8,8 @@
 //! guest-tests --test-threads=1
 //! ```
 //!
-//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects. `pods` needs a node with
-//! containerd, and runs only where it is asked for.
+//! `GUEST_ATTACH=kprobe` runs them with that kind of attachment, `GUEST_TRIALS=moves,trees` only those subjects. `pods` and `deployed`
+//! need a node with containerd, and run only where they are asked for.
 //!
 //! The trials act on one machine, so they run one after the other.
 
@@ -27,6 +27,7 @@ mod guest {
     pub(crate) mod changes;
     pub(crate) mod check;
     pub(crate) mod counting;
+    pub(crate) mod deployed;
     pub(crate) mod detached;
     pub(crate) mod doors;
     pub(crate) mod existing;
@@ -89,9 +90,9 @@ mod guest {
 #[cfg(target_arch = "x86_64")]
 use guest::callers32;
 use guest::{
-    actor, burst, changes, check, counting, detached, doors, existing, expiry, failures, flags, floods, gone, ground,
-    groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves, names,
-    namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program, propagation, races,
+    actor, burst, changes, check, counting, deployed, detached, doors, existing, expiry, failures, flags, floods, gone,
+    ground, groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves,
+    names, namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program, propagation, races,
     recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial, who,
 };
 
@@ -151,6 +152,7 @@ fn main() -> ExitCode {
         doors::trials(),
         counting::trials(),
         pods::trials(),
+        deployed::trials(),
     ];
     let trials = trial::chosen(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);

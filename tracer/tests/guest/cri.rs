@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use tokio::runtime::{Builder, Runtime};
 use tracer::pods::cri::{Cri, api};
+use tracer::pods::runtimes::ContainerId;
 
 /// Where it listens.
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -51,22 +52,54 @@ impl Containerd {
 
     /// Starts a pod, and in it the container.
     pub(crate) fn start(&self, pod: &Pod) -> Result<Started> {
-        let config = sandbox(pod);
+        self.start_as(&sandbox(pod), &container(pod), pod.runtime).with_context(|| format!("cannot start {}", pod.name))
+    }
+
+    /// The same, of what the runtime is told of them.
+    pub(crate) fn start_as(
+        &self,
+        pod: &api::PodSandboxConfig,
+        container: &api::ContainerConfig,
+        runtime: &str,
+    ) -> Result<Started> {
         let asked = self.cri.ask("start a pod", async |mut client| {
-            let run =
-                api::RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: pod.runtime.to_owned() };
+            let run = api::RunPodSandboxRequest { config: Some(pod.clone()), runtime_handler: runtime.to_owned() };
             let sandbox = client.run_pod_sandbox(run).await?.into_inner().pod_sandbox_id;
             let create = api::CreateContainerRequest {
                 pod_sandbox_id: sandbox.clone(),
-                config: Some(container(pod)),
-                sandbox_config: Some(config.clone()),
+                config: Some(container.clone()),
+                sandbox_config: Some(pod.clone()),
             };
             let container = client.create_container(create).await?.into_inner().container_id;
             let start = api::StartContainerRequest { container_id: container.clone() };
             client.start_container(start).await?;
             Ok(Started { sandbox, container })
         });
-        self.runtime.block_on(asked).with_context(|| format!("cannot start the pod {}", pod.name))
+        Ok(self.runtime.block_on(asked)?)
+    }
+
+    /// How a container is; and how it ended, if it has.
+    pub(crate) fn status(&self, started: &Started) -> Result<api::ContainerStatus> {
+        let asked = self.cri.ask("ask for a container", async |mut client| {
+            let container_id = started.container.clone();
+            client.container_status(api::ContainerStatusRequest { container_id, verbose: false }).await
+        });
+        self.runtime.block_on(asked)?.into_inner().status.context("a container without a status")
+    }
+
+    /// The first process of a container.
+    pub(crate) fn pid(&mut self, started: &Started) -> Result<u32> {
+        let id = ContainerId::parse(&started.container).context("the runtime's ids are ids")?;
+        self.runtime.block_on(self.cri.pid(&id))?.context("the container has no process")
+    }
+
+    /// Tells a container to end, and kills it after so many seconds.
+    pub(crate) fn stop(&self, started: &Started, seconds: i64) -> Result<()> {
+        let asked = self.cri.ask("stop a container", async |mut client| {
+            let container_id = started.container.clone();
+            client.stop_container(api::StopContainerRequest { container_id, timeout: seconds }).await
+        });
+        self.runtime.block_on(asked).map(drop).with_context(|| format!("cannot stop {started:?}"))
     }
 
     /// Stops and removes all of a pod.
@@ -122,7 +155,9 @@ fn container(pod: &Pod) -> api::ContainerConfig {
             security_context: Some(api::LinuxContainerSecurityContext {
                 privileged: true,
                 namespace_options: Some(node_network()),
+                readonly_rootfs: false,
             }),
+            resources: None,
         }),
         ..api::ContainerConfig::default()
     }

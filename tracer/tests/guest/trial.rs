@@ -26,7 +26,7 @@ pub(crate) fn trial(name: &str, test: fn() -> Result<()>) -> Trial {
 const SUBJECTS: &str = "GUEST_TRIALS";
 
 /// Subjects that need a container runtime, and run only where they are asked for.
-const OF_A_NODE: [&str; 1] = ["pods"];
+const OF_A_NODE: [&str; 2] = ["pods", "deployed"];
 
 /// Those that were asked for. A subject without a trial is a failed one, so that a misspelt list does not pass.
 pub(crate) fn chosen(all: Vec<Trial>) -> Vec<Trial> {

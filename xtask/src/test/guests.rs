@@ -10,7 +10,7 @@ use super::count::Count;
 use super::plan::{self, Guest};
 use super::{Job, Report};
 use crate::guest::{self, Arch, GuestFile, Spec, System, btrfs_image, ext4_tools};
-use crate::{build, host, setup};
+use crate::{build, host, image, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
 const TIMEOUT: Duration = Duration::from_mins(30);
@@ -20,14 +20,18 @@ const DISKS_MIB: [u32; 2] = [512, 64];
 const MYSELF: &str = "/proc/self/exe";
 /// Where the harness lies in the guest.
 const TESTS: &str = "/bin/guest-tests";
+/// Where the agent's container image lies in a node.
+const IMAGE: &str = "/usr/share/mount-tracer/mount-tracer.tar";
 
 pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     let binaries = built(report, "build of the binaries for guests", || build::guest_binaries(Arch::Amd64));
     let tests = || build::guest_tests(Arch::Amd64);
     let tests = binaries.is_some().then(|| built(report, "build of the guest tests", tests)).flatten();
-    match (&binaries, &tests) {
-        (Some(binaries), Some(tests)) => {
-            let job = |guest| job(guest, binaries, tests);
+    let image = || image::make(Arch::Amd64, None).map(|made| made.file);
+    let image = tests.is_some().then(|| built(report, "container image", image)).flatten();
+    match (&binaries, &tests, &image) {
+        (Some(binaries), Some(tests), Some(image)) => {
+            let job = |guest| job(guest, Built { binaries, tests, image });
             report.at_once(guests.iter().map(job).collect());
         }
         _ => guests.iter().for_each(|guest| report.skip(&guest.name())),
@@ -41,8 +45,17 @@ pub(super) fn run(report: &mut Report, guests: &[Guest]) {
     }
 }
 
-fn job<'a>(guest: &'a Guest, binaries: &'a [PathBuf], tests: &'a Path) -> Job<'a> {
-    Job { name: guest.name(), gates: guest.gates, work: Box::new(move || guest_tests(guest, binaries, tests)) }
+/// What is put into guests.
+#[derive(Clone, Copy)]
+struct Built<'a> {
+    binaries: &'a [PathBuf],
+    tests: &'a Path,
+    /// The agent's container image, for a node.
+    image: &'a Path,
+}
+
+fn job<'a>(guest: &'a Guest, built: Built<'a>) -> Job<'a> {
+    Job { name: guest.name(), gates: guest.gates, work: Box::new(move || guest_tests(guest, built)) }
 }
 
 /// A step that makes what later ones need.
@@ -55,7 +68,7 @@ fn built<T: Send>(report: &mut Report, name: &str, build: impl FnOnce() -> Resul
     made
 }
 
-fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Count> {
+fn guest_tests(guest: &Guest, built: Built<'_>) -> Result<Count> {
     if !guest.gates {
         // The set-up has not fetched it: the others must not wait for a kernel that the archive may not have today.
         setup::ensure(slice::from_ref(&guest.kernel))?;
@@ -66,13 +79,15 @@ fn guest_tests(guest: &Guest, binaries: &[PathBuf], tests: &Path) -> Result<Coun
     spec.timeout = TIMEOUT;
     spec.disks_mib = DISKS_MIB.to_vec();
     // A node has tools of its own.
-    if guest.system() == System::Busybox {
+    if guest.system() == System::Node {
+        spec.files.push(GuestFile { host: built.image.to_owned(), guest: IMAGE.to_owned() });
+    } else {
         spec.modules = ["nvme", "ext4", "loop", "crc32c", "btrfs", "nfsd", "nfsv4"].map(String::from).to_vec();
-        spec.files = ext4_tools()?;
+        spec.files.extend(ext4_tools()?);
         spec.files.push(btrfs_image()?);
     }
-    spec.files.extend(binaries.iter().cloned().map(GuestFile::in_bin));
-    spec.files.push(GuestFile { host: tests.to_owned(), guest: TESTS.to_owned() });
+    spec.files.extend(built.binaries.iter().cloned().map(GuestFile::in_bin));
+    spec.files.push(GuestFile { host: built.tests.to_owned(), guest: TESTS.to_owned() });
     spec.live = true;
     spec.label = Some(guest.label());
     let outcome = guest::run(&spec)?;

@@ -33,8 +33,8 @@ const REST: &str = "names,paths,terminal,secrets,flags,recordings,order,burst,lo
 /// More at once than a reader takes, and who reads tables: once, on a kernel without a limit for what one call may change.
 const STORMS: &str = "storms,counting";
 
-/// Pods of a real container runtime: once, in a node.
-const PODS: &str = "pods";
+/// Pods of a real container runtime, the agent's own among them: once, in a node.
+const PODS: &str = "pods,deployed";
 
 /// Which trials run in a guest; what takes longest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -131,8 +131,19 @@ pub struct ContainerStatusRequest {
     #[prost(bool, tag = "2")]
     pub verbose: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerStatus {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(enumeration = "ContainerState", tag = "3")]
+    pub state: i32,
+    #[prost(int32, tag = "7")]
+    pub exit_code: i32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<ContainerStatus>,
     #[prost(btree_map = "string, string", tag = "2")]
     pub info: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -233,9 +244,21 @@ pub struct LinuxContainerSecurityContext {
     pub privileged: bool,
     #[prost(message, optional, tag = "3")]
     pub namespace_options: ::core::option::Option<NamespaceOption>,
+    #[prost(bool, tag = "7")]
+    pub readonly_rootfs: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LinuxContainerResources {
+    /// Weight of the processor; 1,024 are one.
+    #[prost(int64, tag = "3")]
+    pub cpu_shares: i64,
+    #[prost(int64, tag = "4")]
+    pub memory_limit_in_bytes: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinuxContainerConfig {
+    #[prost(message, optional, tag = "1")]
+    pub resources: ::core::option::Option<LinuxContainerResources>,
     #[prost(message, optional, tag = "2")]
     pub security_context: ::core::option::Option<LinuxContainerSecurityContext>,
 }

@@ -174,7 +174,7 @@ impl Node {
                 let asked = ContainerStatusRequest::decode(request).unwrap();
                 let is_one = self.containers.iter().any(|container| container.id == asked.container_id);
                 let info = self.info(&asked.container_id, asked.verbose && is_one)?;
-                ContainerStatusResponse { info: info.into() }.encode_to_vec()
+                ContainerStatusResponse { status: None, info: info.into() }.encode_to_vec()
             }
             "PodSandboxStatus" => {
                 let asked = PodSandboxStatusRequest::decode(request).unwrap();
