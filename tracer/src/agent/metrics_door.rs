@@ -23,7 +23,7 @@ use super::{
 };
 use crate::output::metrics;
 
-/// Connections at once; more wait in the kernel.
+/// Connections at once from the node itself, where more wait in the kernel, and as many from elsewhere.
 const CONNECTIONS: usize = 16;
 /// How long a connection may take from its beginning to its end: it has one request.
 const CONNECTION: Duration = Duration::from_secs(10);
@@ -44,17 +44,24 @@ const READY: &str = "/readyz";
 pub(super) async fn serve(listener: StdListener, asks: Asks) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let (places, page) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Page::new(asks)));
-    // Nobody closes the semaphore.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let ((connection, _), page) = (patiently(async || listener.accept().await).await, Arc::clone(&page));
+    let page = Arc::new(Page::new(asks));
+    let [near, far] = [(); 2].map(|()| Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let (connection, from) = patiently(async || listener.accept().await).await;
+        // Who asks from another machine must not keep the kubelet from it, which would end the agent.
+        let place = match connection.local_addr() {
+            Ok(own) if own.ip() == from.ip() => Arc::clone(&near).acquire_owned().await.ok(),
+            _ => Arc::clone(&far).try_acquire_owned().ok(),
+        };
+        // One too many is hung up on.
+        let Some(place) = place else { continue };
+        let page = Arc::clone(&page);
         tokio::spawn(async move {
             let _place = place;
             // Who is too slow is hung up on.
             let _ = timeout(CONNECTION, attend(connection, &page)).await;
         });
     }
-    Ok(())
 }
 
 /// One request. What is no HTTP, or too much of it, hyper refuses by itself.
@@ -151,11 +158,44 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpSocket,
         time::sleep,
     };
 
     use super::*;
     use crate::agent::asks::{Ask, way};
+
+    /// A connection from an address that is not the door's own.
+    async fn from_elsewhere(to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_holds_all_places_from_elsewhere_does_not_keep_the_node_out() {
+        let (listener, (asks, mut asked)) = (StdListener::bind("127.0.0.1:0").unwrap(), way());
+        let address = listener.local_addr().unwrap();
+        let loop_of_an_agent = async move {
+            let Some(Ask::Health(reply)) = asked.recv().await else { panic!("health is asked for") };
+            reply.send(Health { is_ready: true }).unwrap();
+        };
+        let client = async {
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS {
+                silent.push(from_elsewhere(address).await);
+            }
+            let mut one_too_many = from_elsewhere(address).await;
+            let begun = Instant::now();
+            assert_eq!(one_too_many.read(&mut [0]).await.unwrap(), 0, "it is not hung up on");
+            assert_eq!(get(address, LIVE).await, "HTTP/1.1 200 OK");
+            assert!(begun.elapsed() < HEAD, "they were waited for");
+        };
+        tokio::select! {
+            served = serve(listener, asks) => panic!("nobody ends it: {served:?}"),
+            ((), ()) = async { tokio::join!(loop_of_an_agent, client) } => {}
+        }
+    }
 
     /// The first line of the answer.
     async fn get(address: SocketAddr, page: &str) -> String {
