@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod block_users;
+pub mod btrfs;
 pub mod cgroup_handles;
 pub mod cgroups;
 pub mod disk;
@@ -10,6 +11,7 @@ pub mod inhabitants;
 pub mod inotify;
 pub mod io_stat;
 pub mod kcmp;
+pub mod mount_disks;
 pub mod mount_tables;
 pub mod namespaces;
 pub mod node;
@@ -22,5 +24,5 @@ pub mod tasks;
 pub mod visit;
 pub mod volume;
 
-pub use disk::{Disk, NoDisk};
+pub use disk::{Disk, NoDisk, Protected};
 pub use facts::Facts;

@@ -1,6 +1,7 @@
 //! PURE: the vocabulary of mount tables: what is mounted in a namespace now.
 
 use crate::{
+    host::disk::Behind,
     operation::{Mount, Namespace},
     options::Options,
     pods::{cgroup_path::Owner, named::Named},
@@ -15,6 +16,8 @@ pub struct Listed {
     pub idmapped: bool,
     /// Its options, as far as they may be seen.
     pub options: Options,
+    /// The disks that it lies on; `None` where nobody asked.
+    pub behind: Option<Behind>,
 }
 
 /// A thread.

@@ -101,7 +101,8 @@ impl<'a> Fields<'a> {
             root: Ok(root),
         };
         let idmapped = own.split(|byte| *byte == b',').any(|option| option == b"idmapped");
-        Ok(Listed { mount, idmapped, options: Options { vfs: Shown::read(own), fs: Some(Shown::read(self.rest()?)) } })
+        let options = Options { vfs: Shown::read(own), fs: Some(Shown::read(self.rest()?)) };
+        Ok(Listed { mount, idmapped, options, behind: None })
     }
 
     fn error(&self, at: usize, problem: Problem) -> MountinfoError {

@@ -9,7 +9,7 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 46] = [
+const PURE: [&str; 47] = [
     "tracer/src/cli/nearest",
     "tracer/src/clock",
     "tracer/src/control",
@@ -48,6 +48,7 @@ const PURE: [&str; 46] = [
     "tracer/src/pods/pod_uid",
     "tracer/src/pods/runtimes",
     "tracer/src/holders",
+    "tracer/src/host/disk",
     "tracer/src/host/facts",
     "tracer/src/limit/policy",
     "tracer/src/limit/quantity",

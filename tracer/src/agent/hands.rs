@@ -13,7 +13,7 @@ use crate::{
     device::Dev,
     engine::Input,
     host::{
-        Facts,
+        Facts, Protected,
         block::{Block, BlockError},
         volume,
     },
@@ -71,7 +71,7 @@ impl Hands {
     /// What cannot be told is said, since a rule that needs it will not match.
     fn look_up(&self, sighting: &Sighting) -> Facts {
         let devices = self.block.names(sighting.dev).unwrap_or_else(|error| {
-            if !matches!(error, BlockError::NoBlockDevice { .. } | BlockError::Gone { .. }) {
+            if !matches!(error, BlockError::NoDisk { .. } | BlockError::Gone { .. }) {
                 note(format_args!("note: no rule can match a device of volume {}: {}", sighting.volume, chain(&error)));
             }
             Vec::new()
@@ -89,7 +89,7 @@ impl Hands {
         let disk = self.block.whole_disk(dev).map_err(|error| (error.kind(), chain(&error)));
         let protected = match &disk {
             Ok(_) => self.block.protected(std::slice::from_ref(&self.kubelet_dir)).map_err(|error| chain(&error)),
-            Err(_) => Ok(std::collections::BTreeMap::new()),
+            Err(_) => Ok(Protected::new()),
         };
         let refused = match (&disk, &protected) {
             (Ok(disk), Ok(protected)) => protected.contains_key(&disk.dev),

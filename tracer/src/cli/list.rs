@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     agent::{self, CGROUP_ROOT},
-    host::mount_tables::{self, Roots, Tables, Which},
+    host::{
+        block::Block,
+        mount_disks,
+        mount_tables::{self, Roots, Tables, Which},
+    },
     listed::MountTable,
     output::{
         columns,
@@ -25,6 +29,9 @@ use crate::{
         show::{print, terminal_width},
     },
 };
+
+/// Where the kubelet keeps its volumes unless it was told otherwise: its disk is one that the node needs.
+const KUBELET_DIR: &str = "/var/lib/kubelet";
 
 /// Flags of `list`.
 #[derive(Debug, clap::Args)]
@@ -93,9 +100,13 @@ impl Args {
         self.form.look(self.columns.as_ref(), tree, &[("--flat", self.flat)])
     }
 
-    fn show(&self, Tables { mut tables, notes }: Tables, look: &Look<Mounts>, filter: &Filter) -> ExitCode {
+    fn show(&self, Tables { mut tables, mut notes }: Tables, look: &Look<Mounts>, filter: &Filter) -> ExitCode {
         if self.needs_names(look, filter) {
             agent::name_all(tables.iter_mut().filter_map(|table| table.task.as_mut()), self.runtime.socket());
+        }
+        if self.needs_disks(look) {
+            let block = Block::new("/sys", "/proc");
+            notes.extend(mount_disks::look_up(&mut tables, Path::new("/proc"), &block, Path::new(KUBELET_DIR)));
         }
         for words in &notes {
             note(format_args!("mount-tracer: {words}"));
@@ -120,6 +131,15 @@ impl Args {
         let shown = columns.iter().any(|column| of_owner.contains(&column.name));
         let headed = self.all && look.tree;
         shown || headed || self.form.output == Output::Json || !filter.wants_everybody()
+    }
+
+    /// Whether any disk is shown: they are looked up in sysfs.
+    fn needs_disks(&self, look: &Look<Mounts>) -> bool {
+        let of_disks = ["DISK", "PROTECTED"];
+        let (Choice::Only(columns) | Choice::Plus(columns)) = &look.choice;
+        let shown = columns.iter().any(|column| of_disks.contains(&column.name));
+        let wide = look.wide && matches!(look.choice, Choice::Plus(_));
+        shown || wide || self.form.output == Output::Json
     }
 
     /// Takes away what the filter does not want; what to say when nothing is left, as findmnt fails then too.

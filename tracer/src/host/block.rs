@@ -1,6 +1,7 @@
 //! Which disk a device number means, and which disks the node itself needs. Reads sysfs, `/proc/swaps` and the file
 //! systems behind a few paths as pid 1 sees them; writes nothing. Both roots are injected.
 
+mod file_systems;
 mod names;
 mod protected;
 
@@ -21,14 +22,13 @@ pub struct Block {
 /// Why a device could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
-    /// Major number 0.
-    #[error(
-        "the device {dev} is no block device but a number of a file system without a disk, as NFS, tmpfs, overlay or \
-             FUSE; io.max cannot limit it"
-    )]
-    NoBlockDevice {
+    /// The file system has no disk, or none that can be told.
+    #[error("there is no disk to limit for the device {dev}: {}", why.words())]
+    NoDisk {
         /// The file system's number.
         dev: Dev,
+        /// Why.
+        why: NoDisk,
     },
     /// Not in sysfs.
     #[error("cannot find the disk of the device {dev} at {}: it is gone; look for a detached disk", path.display())]
@@ -69,7 +69,7 @@ impl BlockError {
     /// The kind, for a decision.
     pub fn kind(&self) -> NoDisk {
         match self {
-            Self::NoBlockDevice { .. } => NoDisk::NoBlockDevice,
+            Self::NoDisk { why, .. } => *why,
             Self::Gone { .. } => NoDisk::Gone,
             Self::Io { .. } | Self::NotUnderstood { .. } | Self::Swap { .. } => NoDisk::Unreadable,
         }
@@ -91,7 +91,7 @@ impl Block {
     /// The device's directory in sysfs.
     fn dir(&self, dev: Dev) -> Result<PathBuf, BlockError> {
         if dev.major == 0 {
-            return Err(BlockError::NoBlockDevice { dev });
+            return Err(BlockError::NoDisk { dev, why: NoDisk::Anonymous });
         }
         let path = self.sys.join("dev/block").join(dev.to_string());
         fs::canonicalize(&path).map_err(|source| match source.kind() {
@@ -160,6 +160,7 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, BlockError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::host::btrfs::Fsid;
     use std::os::unix::fs::symlink;
 
     /// A node's `/sys` and `/proc` in a directory of its own.
@@ -234,12 +235,47 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_system_has_several_disks_one_or_none() {
+        let node = Node::new();
+        node.device("pci0/block/sda", "8:0");
+        node.partition("pci0/block/sda/sda1", "8:1");
+        node.partition("pci0/block/sda/sda2", "8:2");
+        node.device("virtual/block/dm-0", "253:0");
+        node.slave("virtual/block/dm-0", "pci0/block/sda/sda2");
+        let devices = "sys/fs/btrfs/3f8a0c5d-7e9b-1a2c-4d6e-8f0a1b3c5d7e/devices";
+        fs::create_dir_all(node.path(devices)).unwrap();
+        for place in ["pci0/block/sda/sda1", "pci0/block/sda/sda2", "virtual/block/dm-0"] {
+            let target = node.path("sys/devices").join(place);
+            symlink(&target, node.path(devices).join(target.file_name().unwrap())).unwrap();
+        }
+        let fsid =
+            Fsid::new([0x3f, 0x8a, 0x0c, 0x5d, 0x7e, 0x9b, 0x1a, 0x2c, 0x4d, 0x6e, 0x8f, 0x0a, 0x1b, 0x3c, 0x5d, 0x7e]);
+        let other = Fsid::new([0; 16]);
+        let names = |number: &str, fstype: &str, fsid: Option<Fsid>| {
+            let disks = node.block().disks(dev(number), fstype.as_bytes(), fsid).map_err(|error| error.kind())?;
+            Ok(disks.into_iter().map(|disk| disk.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names("0:40", "btrfs", Some(fsid)), Ok(vec!["sda".to_owned(), "dm-0".to_owned()]));
+        assert_eq!(names("253:0", "ext4", None), Ok(vec!["dm-0".to_owned()]), "never what is below it");
+        for (number, fstype, fsid, why) in [
+            ("0:40", "btrfs", None, NoDisk::Unreached),
+            ("0:40", "btrfs", Some(other), NoDisk::Unreached),
+            ("0:41", "ext4", None, NoDisk::Anonymous),
+            ("8:1", "fuseblk", None, NoDisk::Process),
+            ("8:1", "bcachefs", None, NoDisk::Pool),
+            ("8:64", "ext4", None, NoDisk::Gone),
+        ] {
+            assert_eq!(names(number, fstype, fsid), Err(why), "{fstype} of {number}");
+        }
+    }
+
+    #[test]
     fn no_disk_and_why() {
         let node = Node::new();
         let block = node.block();
         let error = block.whole_disk(dev("0:52")).unwrap_err();
-        assert_eq!(error.kind(), NoDisk::NoBlockDevice);
-        assert!(error.to_string().starts_with("the device 0:52 is no block device"), "{error}");
+        assert_eq!(error.kind(), NoDisk::Anonymous);
+        assert!(error.to_string().starts_with("there is no disk to limit for the device 0:52: its number"), "{error}");
         let error = block.whole_disk(dev("8:16")).unwrap_err();
         assert_eq!(error.kind(), NoDisk::Gone);
         let path = node.path("sys/dev/block/8:16");

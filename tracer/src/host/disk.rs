@@ -1,4 +1,10 @@
-//! PURE: a whole disk, and why there is none. Touches nothing; every other room may use it.
+//! PURE: a whole disk, which disks a mount lies on, and why on none. Touches nothing; every other room may use it.
+
+mod no_disk;
+
+use std::collections::BTreeMap;
+
+pub use no_disk::NoDisk;
 
 use crate::device::Dev;
 
@@ -13,13 +19,17 @@ pub struct Disk {
     pub diskseq: Option<u64>,
 }
 
-/// Why a device number leads to no disk, for rooms that need no more than the kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NoDisk {
-    /// The file system has no block device.
-    NoBlockDevice,
-    /// The device is not there any more.
-    Gone,
-    /// The node's description of the device could not be read or understood.
-    Unreadable,
+/// Disks that the node itself needs, and what each holds: `holds /`.
+pub type Protected = BTreeMap<Dev, Vec<String>>;
+
+/// A disk that a mount lies on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Which.
+    pub disk: Disk,
+    /// Why the node itself needs it, nothing if it does not; `None` where that could not be told.
+    pub protected: Option<Vec<String>>,
 }
+
+/// The disks that `io.max` takes for a mount, each once, in the order of their numbers; or why there is none.
+pub type Behind = Result<Vec<Used>, NoDisk>;

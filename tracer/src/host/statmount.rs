@@ -209,7 +209,8 @@ impl Answer {
             path: self.string(MNT_POINT, 108).filter(|path| !path.is_empty()).ok_or(PathGap::Unreachable),
             root: self.string(MNT_ROOT, 104).ok_or(PathGap::Unreadable),
         };
-        Some(Listed { mount, idmapped, options: Options { vfs: Shown::read(own.as_bytes()), fs: self.options() } })
+        let options = Options { vfs: Shown::read(own.as_bytes()), fs: self.options() };
+        Some(Listed { mount, idmapped, options, behind: None })
     }
 
     /// With its subtype: `fuse.sshfs`.

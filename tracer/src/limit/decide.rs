@@ -2,15 +2,13 @@
 //!
 //! Facts come in, a [`Verdict`] goes out; [`super::apply`] carries it out, and a [`Decision`] tells it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::Limits;
 use super::policy::Mode;
 use crate::device::Dev;
-use crate::host::{Disk, NoDisk};
+use crate::host::{Disk, NoDisk, Protected};
 use crate::pods::PodUid;
 
 /// How long a volume waits for its pod's cgroup, in microseconds: the kubelet makes it before or within seconds of the
@@ -114,9 +112,9 @@ impl Reason {
 impl From<NoDisk> for Reason {
     fn from(no_disk: NoDisk) -> Self {
         match no_disk {
-            NoDisk::NoBlockDevice => Self::NoBlockDevice,
             NoDisk::Gone => Self::DiskGone,
             NoDisk::Unreadable => Self::DiskUnreadable,
+            _ => Self::NoBlockDevice,
         }
     }
 }
@@ -167,7 +165,7 @@ pub struct Question<'a> {
     /// The disk behind the volume.
     pub disk: Result<&'a Disk, NoDisk>,
     /// Disks that the node itself needs, and why.
-    pub protected: &'a BTreeMap<Dev, String>,
+    pub protected: &'a Protected,
     /// What the pod's `io.max` says for the disk; `None` when it has no line for it.
     pub current: Option<Limits>,
     /// What this agent wrote there last.
@@ -234,8 +232,8 @@ mod tests {
 
     #[test]
     fn each_verdict() {
-        let (disk, none) = (disk(), BTreeMap::new());
-        let root = BTreeMap::from([(DEV, "holds /".to_owned())]);
+        let (disk, none) = (disk(), Protected::new());
+        let root = Protected::from([(DEV, vec!["holds /".to_owned()])]);
         let base = Question {
             mode: Mode::Enforce,
             take_over: false,
@@ -258,7 +256,7 @@ mod tests {
             (Question { ours: Some(writes(10)), ..base }, Verdict::Write(writes(10))),
             (Question { protected: &root, ..base }, refuse(Reason::ProtectedDisk)),
             (Question { protected: &root, current: Some(writes(10)), ..base }, refuse(Reason::ProtectedDisk)),
-            (Question { disk: Err(NoDisk::NoBlockDevice), ..base }, refuse(Reason::NoBlockDevice)),
+            (Question { disk: Err(NoDisk::Anonymous), ..base }, refuse(Reason::NoBlockDevice)),
             (Question { disk: Err(NoDisk::Gone), ..base }, refuse(Reason::DiskGone)),
             (Question { disk: Err(NoDisk::Unreadable), ..base }, refuse(Reason::DiskUnreadable)),
         ] {
@@ -316,7 +314,7 @@ mod tests {
             same: bool,
         ) {
             let disk = disk();
-            let protected = if is_protected { BTreeMap::from([(DEV, String::new())]) } else { BTreeMap::new() };
+            let protected = if is_protected { Protected::from([(DEV, Vec::new())]) } else { Protected::new() };
             let mode = if enforce { Mode::Enforce } else { Mode::Observe };
             let ours = if same { current } else { ours };
             let question = Question { mode, take_over, wanted, disk: Ok(&disk), protected: &protected, current, ours };

@@ -1,7 +1,5 @@
 //! PURE: what the limiter wants done, and what it is answered.
 
-use std::collections::BTreeMap;
-
 use super::{
     Limits,
     decide::{Decision, Reason},
@@ -9,7 +7,7 @@ use super::{
 use crate::{
     correlate::Sighting,
     device::Dev,
-    host::{Disk, NoDisk},
+    host::{Disk, NoDisk, Protected},
     pods::PodCgroup,
 };
 
@@ -22,7 +20,7 @@ pub struct Inspected {
     /// The whole disk, or why there is none, and what to tell the user of it.
     pub disk: Result<Disk, (NoDisk, String)>,
     /// Disks that are never limited, and why.
-    pub protected: Result<BTreeMap<Dev, String>, String>,
+    pub protected: Result<Protected, String>,
     /// The cgroup, or why it cannot be limited; `None` when the disk is refused anyway.
     pub cgroup: Option<Result<Found, (Reason, String)>>,
 }

@@ -18,6 +18,7 @@ use super::{
     words::{self, Called},
 };
 use crate::{
+    host::disk::Used,
     listed::{Listed, MountTable, Task},
     options::Shown,
 };
@@ -68,6 +69,8 @@ static COLUMNS: &[Of] = &[
     Of::new("FSTYPE", From(0), 10, fstype, "the file system"),
     Of::new("FSROOT", Asked, 12, fsroot, "which directory of its file system it shows"),
     Of::new("MAJ:MIN", Wide, NUMBER, dev, "the superblock's device"),
+    Of::new("DISK", Wide, 12, disk, "the disks that io.max takes, `none` and why, or `?` and why it is not known"),
+    Of::new("PROTECTED", Wide, 12, protected, "what the node itself needs on them, so that they are not limited"),
     Of::new("ID", Wide, NUMBER, id, "the mount's id, as mountinfo has it"),
     Of::new("PARENT", Wide, NUMBER, parent, "the id of the mount that it stands on"),
     Of::new("UNIQUE-ID", Asked, NUMBER, unique_id, "the mount's id that is never used again (Linux 6.11)"),
@@ -126,6 +129,30 @@ fn fsroot(row: &Row<'_>) -> Cell {
 
 fn dev(row: &Row<'_>) -> Cell {
     row.listed.mount.dev.to_string().into()
+}
+
+/// In the kernel's names.
+fn disk(row: &Row<'_>) -> Cell {
+    let text = match &row.listed.behind {
+        None => unknown(),
+        Some(Ok(used)) => used.iter().map(|one| one.disk.name.as_str()).collect::<Vec<_>>().join(","),
+        Some(Err(why)) => format!("{} ({})", if why.is_unknown() { "?" } else { "none" }, why.as_str()),
+    };
+    escape(text.as_bytes()).into()
+}
+
+/// Of several disks each with its name.
+fn protected(row: &Row<'_>) -> Cell {
+    let Some(Ok(used)) = &row.listed.behind else { return unknown().into() };
+    let several = used.len() > 1;
+    let text = |one: &Used| match one.protected.as_deref() {
+        None => Some("?".to_owned()),
+        Some([]) => None,
+        Some(why) if several => Some(format!("{}: {}", one.disk.name, why.join(", "))),
+        Some(why) => Some(why.join(", ")),
+    };
+    let texts: Vec<String> = used.iter().filter_map(text).collect();
+    if texts.is_empty() { unknown() } else { escape(texts.join("; ").as_bytes()) }.into()
 }
 
 fn id(row: &Row<'_>) -> Cell {

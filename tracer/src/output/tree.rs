@@ -225,6 +225,7 @@ mod tests {
             mount: Mount { parent_id: parent, ..mount(id) },
             idmapped: false,
             options: Options::default(),
+            behind: None,
         };
         let table = [listed(5, 1), listed(6, 5), listed(7, 6), listed(8, 5), listed(9, 9)];
         let lines: Vec<String> =

@@ -76,7 +76,7 @@ mod tests {
         node.partition("pci0/block/sda/sda1", "8:1");
         assert_eq!(node.block().names(dev("8:0")).unwrap(), ["/dev/sda", "8:0"]);
         assert_eq!(node.block().names(dev("8:1")).unwrap(), ["/dev/sda", "/dev/sda1", "8:0", "8:1"]);
-        assert!(matches!(node.block().names(dev("0:9")), Err(BlockError::NoBlockDevice { .. })));
+        assert!(matches!(node.block().names(dev("0:9")), Err(BlockError::NoDisk { .. })));
     }
 
     /// A node of a device cannot be made without root; the guest tests see links that lead to one.

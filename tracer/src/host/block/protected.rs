@@ -1,6 +1,5 @@
 //! The disks that the node itself needs, and why. Opens paths without reading or following anything out of pid 1's root.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{Block, BlockError, dev_of, list, read_optional};
 use crate::device::Dev;
+use crate::host::{Protected, btrfs};
 use crate::mountinfo::unescape;
 
 /// Where a node keeps what it cannot run without: the system, the container runtimes' images and layers, pods' logs.
@@ -19,9 +19,6 @@ const ALWAYS: [&str; 5] = ["/", "/var/lib/containerd", "/var/lib/containers", "/
 
 /// `BTRFS_SUPER_MAGIC` of linux/magic.h. Its file systems have anonymous device numbers, and disks all the same.
 const BTRFS: i64 = 0x9123_683E;
-
-/// Disks and why each is needed, the first reason found.
-type Protected = BTreeMap<Dev, String>;
 
 impl Block {
     /// Every disk behind the node's own directories, behind these `paths` (the kubelet's), and behind swap, with all
@@ -42,10 +39,11 @@ impl Block {
 
     /// A device, its whole disk, and the same for all that both are made of.
     fn protect(&self, dev: Dev, why: &str, found: &mut Protected) -> Result<(), BlockError> {
-        if found.contains_key(&dev) {
+        let reasons = found.entry(dev).or_default();
+        if reasons.iter().any(|reason| reason == why) {
             return Ok(());
         }
-        found.insert(dev, why.to_owned());
+        reasons.push(why.to_owned());
         let (dir, whole) = match (self.dir(dev), self.whole_dir(dev)) {
             (Ok(dir), Ok(whole)) => (dir, whole),
             // Unplugged a moment ago: its number stays protected.
@@ -55,6 +53,12 @@ impl Block {
         self.protect(dev_of(&whole)?, why, found)?;
         for slave in list(&dir.join("slaves"))? {
             self.protect(dev_of(&slave)?, why, found)?;
+        }
+        // A loop device is made of a file, which sysfs names as pid 1 sees it.
+        if let Some(file) = read_optional(&whole.join("loop/backing_file"))? {
+            for below in self.behind(Path::new(&file))? {
+                self.protect(below, why, found)?;
+            }
         }
         Ok(())
     }
@@ -73,11 +77,18 @@ impl Block {
             return Ok(vec![dev]);
         }
         let kind = rustix::fs::fstatfs(file).map_err(|errno| failed("stat", path, errno))?.f_type;
-        if kind == BTRFS { self.btrfs() } else { Ok(Vec::new()) }
+        if kind != BTRFS {
+            return Ok(Vec::new());
+        }
+        // One that does not say which it is may be any of them.
+        match btrfs::fsid(file, &self.proc) {
+            Ok(fsid) => self.devices_of_btrfs(fsid),
+            Err(_) => self.every_btrfs(),
+        }
     }
 
-    /// The devices of every btrfs of the node: which of them is meant, its number does not tell.
-    fn btrfs(&self) -> Result<Vec<Dev>, BlockError> {
+    /// The devices of every btrfs of the node.
+    fn every_btrfs(&self) -> Result<Vec<Dev>, BlockError> {
         let mut devs = Vec::new();
         for filesystem in list(&self.sys.join("fs/btrfs"))? {
             for device in list(&filesystem.join("devices"))? {
@@ -170,7 +181,39 @@ mod tests {
         node.block().protect(dev("253:0"), "holds /", &mut found).unwrap();
         let devs: Vec<String> = found.keys().map(Dev::to_string).collect();
         assert_eq!(devs, ["8:0", "8:1", "8:16", "9:0", "9:1", "253:0"]);
-        assert!(found.values().all(|why| why == "holds /"));
+        assert!(found.values().all(|why| *why == ["holds /"]));
+    }
+
+    #[test]
+    fn a_disk_says_all_that_it_holds() {
+        let node = Node::new();
+        node.device("pci0/block/sda", "8:0");
+        node.partition("pci0/block/sda/sda1", "8:1");
+        let mut found = Protected::new();
+        for (part, why) in [("8:1", "holds /"), ("8:0", "holds /var/log/pods"), ("8:1", "holds /")] {
+            node.block().protect(dev(part), why, &mut found).unwrap();
+        }
+        let whole = ["holds /", "holds /var/log/pods"].map(str::to_owned).to_vec();
+        assert_eq!(found, Protected::from([(dev("8:0"), whole), (dev("8:1"), vec!["holds /".to_owned()])]));
+    }
+
+    /// The disk of this test's own directory stands for that of the file.
+    #[test]
+    fn a_loop_device_is_made_of_the_disk_of_its_file() {
+        let node = Node::new();
+        node.device("virtual/block/loop0", "7:0");
+        node.write("sys/devices/virtual/block/loop0/loop/backing_file", "/images/root.img\n");
+        let protected = || {
+            let mut found = Protected::new();
+            node.block().protect(dev("7:0"), "holds /", &mut found).unwrap();
+            found.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(protected(), [dev("7:0")], "pid 1 does not see the file");
+        node.write("proc/1/root/images/root.img", "");
+        let own = Dev::from_stat(rustix::fs::stat(node.dir.path()).unwrap().st_dev);
+        let expected = if own.major == 0 { vec![dev("7:0")] } else { vec![dev("7:0"), own] };
+        let found = protected();
+        assert!(expected.iter().all(|one| found.contains(one)), "{found:?}");
     }
 
     #[test]
@@ -182,7 +225,7 @@ mod tests {
         let mut found = node.block().protected(&[]).unwrap();
         let own = Dev::from_stat(rustix::fs::stat(node.dir.path()).unwrap().st_dev);
         found.remove(&own);
-        let why = "holds the swap /dev/sda2".to_owned();
+        let why = vec!["holds the swap /dev/sda2".to_owned()];
         assert_eq!(found, Protected::from([(dev("8:0"), why.clone()), (dev("8:2"), why)]));
     }
 
@@ -224,6 +267,6 @@ mod tests {
             symlink(node.path("sys/devices/pci0/block").join(name), devices.join(name)).unwrap();
         }
         fs::create_dir_all(node.path("sys/fs/btrfs/features")).unwrap();
-        assert_eq!(node.block().btrfs().unwrap(), [dev("8:0"), dev("8:16")]);
+        assert_eq!(node.block().every_btrfs().unwrap(), [dev("8:0"), dev("8:16")]);
     }
 }

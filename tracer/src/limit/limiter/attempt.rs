@@ -3,6 +3,7 @@
 use super::Limiter;
 use crate::{
     correlate::Sighting,
+    host::NoDisk,
     limit::{
         Limits,
         decide::{Decision, Outcome, Question, Reason, Verdict, decide},
@@ -143,6 +144,10 @@ impl Limiter {
 
     fn verdict(&mut self, ticket: Ticket, inspected: &Inspected) -> Result<Verdict, (Reason, String)> {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return Ok(Verdict::Refuse(Reason::CgroupGone)) };
+        // What its type says holds whatever number it has: `fuseblk` and bcachefs have that of a disk.
+        if let Some(why) = attempt.sighting.fstype.as_deref().and_then(|fstype| NoDisk::of_type(fstype.as_bytes())) {
+            return Err((Reason::NoBlockDevice, format!("there is no disk to limit: {}", why.words())));
+        }
         let protected = match &inspected.protected {
             Ok(protected) => protected,
             Err(detail) => return Err((Reason::DiskUnreadable, detail.clone())),
@@ -205,7 +210,7 @@ impl Limiter {
 fn refusal(reason: Reason, inspected: &Inspected) -> Option<String> {
     match (reason, &inspected.disk, &inspected.protected) {
         (_, Err((_, detail)), _) => Some(detail.clone()),
-        (Reason::ProtectedDisk, Ok(disk), Ok(protected)) => protected.get(&disk.dev).cloned(),
+        (Reason::ProtectedDisk, Ok(disk), Ok(protected)) => protected.get(&disk.dev).map(|why| why.join(", ")),
         (Reason::ForeignLimit, ..) => {
             Some("io.max has a line for this disk that this agent did not write; takeOver: true replaces it".to_owned())
         }

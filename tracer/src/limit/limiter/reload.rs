@@ -256,6 +256,8 @@ fn in_force(key: Key, inspected: &Inspected) -> Result<Option<Limits>, (Reason, 
         (Ok(_), Some(Ok(found))) => Ok(Some(found.current.unwrap_or(Limits::NONE))),
         (Ok(_), Some(Err((Reason::CgroupGone | Reason::DiskGone, _)))) => Ok(None),
         (Ok(_), Some(Err(refused))) => Err(refused.clone()),
-        (Ok(protected), None) => Err((Reason::ProtectedDisk, protected.get(&disk.dev).cloned().unwrap_or_default())),
+        (Ok(protected), None) => {
+            Err((Reason::ProtectedDisk, protected.get(&disk.dev).map(|why| why.join(", ")).unwrap_or_default()))
+        }
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{attempt::FIRST_LOOK_NS, *};
 use crate::{
     device::Dev,
-    host::{Disk, Facts},
+    host::{Disk, Facts, Protected},
     limit::{
         Limits,
         decide::{Outcome, Reason},
@@ -77,7 +77,7 @@ fn a_volume_that_was_there_before_is_one_like_others() {
 fn healthy(current: Option<Limits>) -> Inspected {
     Inspected {
         disk: Ok(Disk { dev: DISK, name: "nvme0n1".to_owned(), diskseq: Some(3) }),
-        protected: Ok(BTreeMap::new()),
+        protected: Ok(Protected::new()),
         cgroup: Some(Ok(Found { cgroup_id: ID, current })),
     }
 }
@@ -288,6 +288,28 @@ fn what_this_agent_wrote_is_not_foreign() {
     assert_eq!(decision(&orders).reason, Reason::ForeignLimit);
 }
 
+/// Whatever number it has, and however healthy what has that number is.
+#[test]
+fn a_file_system_without_a_disk_of_its_own_is_refused() {
+    for (fstype, refused) in
+        [("fuseblk", true), ("bcachefs", true), ("fuse.ntfs", true), ("ext4", false), ("xfs", false)]
+    {
+        let mut limiter = limiter("enforce", &[CGROUP]);
+        let mut operation = operation(EffectKind::Attach, "pvc-1");
+        for effect in operation.effects.iter_mut().flatten() {
+            effect.mount.fstype = fstype.as_bytes().to_vec();
+        }
+        let ticket = inspection(&limiter.operation(&operation, 0));
+        let orders = limiter.inspected(ticket, &healthy(None), 0);
+        if refused {
+            assert_eq!(decision(&orders).reason, Reason::NoBlockDevice, "{fstype}");
+            assert!(matches!(orders[0], Order::Close(_)), "{fstype}: {orders:?}");
+        } else {
+            assert!(matches!(orders[..], [Order::Write { .. }]), "{fstype}: {orders:?}");
+        }
+    }
+}
+
 #[test]
 fn a_disk_that_cannot_be_told_from_a_protected_one_is_refused() {
     let mut limiter = limiter("enforce", &[CGROUP]);
@@ -369,7 +391,7 @@ proptest! {
                     let found = foreign.then_some(Limits { read_iops: Some(99), ..Limits::NONE });
                     let mut answer = if gone { without_cgroup(Reason::CgroupGone) } else { healthy(found) };
                     if protected {
-                        answer.protected = Ok(BTreeMap::from([(DISK, "holds /".to_owned())]));
+                        answer.protected = Ok(Protected::from([(DISK, vec!["holds /".to_owned()])]));
                     }
                     (limiter.inspected(ticket, &answer, now), enforce && !protected && !gone && !foreign)
                 }

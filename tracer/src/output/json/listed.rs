@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{VERSION, mount::MountObject};
+use super::{Text, VERSION, mount::MountObject};
 use crate::{
+    device::Dev,
+    host::disk::{Behind, Used},
     listed::{Listed, Task},
     options::Options,
     output::{escape::escape, json::owner::OwnerObject},
@@ -16,6 +18,8 @@ pub(super) struct ListedObject<'a> {
     mount: MountObject,
     parent_id: u32,
     options: OptionsObject<'a>,
+    disks: Option<Vec<DiskObject<'a>>>,
+    no_disk: Option<&'static str>,
     process: Option<ProcessObject>,
     owner: Option<OwnerObject<'a>>,
 }
@@ -28,6 +32,8 @@ impl<'a> ListedObject<'a> {
             mount: if listed.idmapped { mount.idmapped() } else { mount },
             parent_id: listed.mount.parent_id,
             options: OptionsObject::of(&listed.options),
+            disks: listed.behind.as_ref().and_then(disks),
+            no_disk: listed.behind.as_ref().and_then(|behind| behind.as_ref().err()).map(|why| why.as_str()),
             process: task.map(ProcessObject::of),
             owner: task.and_then(|task| OwnerObject::of_process(&task.owner, task.named.as_ref())),
         }
@@ -45,6 +51,31 @@ impl<'a> OptionsObject<'a> {
     fn of(options: &'a Options) -> Self {
         let fs = options.fs.as_ref().map(|fs| fs.words.as_slice());
         Self { vfs: &options.vfs.words, fs, hidden: options.hidden() }
+    }
+}
+
+/// Empty where there is none, nothing where it is not known.
+fn disks(behind: &Behind) -> Option<Vec<DiskObject<'_>>> {
+    match behind {
+        Ok(used) => Some(used.iter().map(DiskObject::of).collect()),
+        Err(why) if why.is_unknown() => None,
+        Err(_) => Some(Vec::new()),
+    }
+}
+
+/// A whole disk.
+#[derive(Serialize)]
+struct DiskObject<'a> {
+    dev: Dev,
+    name: &'a str,
+    diskseq: Option<Text<u64>>,
+    protected: Option<&'a [String]>,
+}
+
+impl<'a> DiskObject<'a> {
+    fn of(used: &'a Used) -> Self {
+        let Used { disk, protected } = used;
+        Self { dev: disk.dev, name: &disk.name, diskseq: disk.diskseq.map(Text), protected: protected.as_deref() }
     }
 }
 
@@ -68,7 +99,12 @@ mod tests {
 
     use super::super::listed_line;
     use super::*;
-    use crate::{mountinfo, operation::Namespace, pods::cgroup_path::owner_of};
+    use crate::{
+        host::{Disk, NoDisk},
+        mountinfo,
+        operation::Namespace,
+        pods::cgroup_path::owner_of,
+    };
 
     fn object(line: &str, namespace: Namespace, task: Option<&Task>) -> Value {
         let mounts = mountinfo::parse(line.as_bytes(), namespace).unwrap();
@@ -96,6 +132,7 @@ mod tests {
             "attributes": ["MOUNT_ATTR_RDONLY", "MOUNT_ATTR_IDMAP"],
             "propagation": {"shared": 3, "master": 4, "unbindable": false, "kubernetes": "Bidirectional"},
             "parent_id": 35, "options": {"vfs": ["ro", "idmapped"], "fs": ["rw", "vers=3.0"], "hidden": 1},
+            "disks": null, "no_disk": null,
             "process": {"pid": 812, "tid": 815, "comm": "a\\x0a"},
             "owner": {"pod_uid": uid, "namespace": null, "pod": null, "container": null, "container_id": id, "image": null,
                       "role": "container", "runtime": "cri-o", "qos_class": "Burstable"},
@@ -104,9 +141,29 @@ mod tests {
     }
 
     #[test]
+    fn disks_are_there_or_the_reason() {
+        let mut mounts =
+            mountinfo::parse(b"36 35 8:17 / / rw - ext4 /dev/sdb1 rw\n", Namespace { inum: 7, id: 0 }).unwrap();
+        let disk = Disk { dev: Dev { major: 8, minor: 16 }, name: "sdb".to_owned(), diskseq: Some(9) };
+        let dm = Disk { dev: Dev { major: 253, minor: 0 }, name: "dm-0".to_owned(), diskseq: None };
+        let protected = Some(vec!["holds /".to_owned()]);
+        let both = json!([{"dev": "8:16", "name": "sdb", "diskseq": "9", "protected": ["holds /"]},
+                          {"dev": "253:0", "name": "dm-0", "diskseq": null, "protected": null}]);
+        for (behind, disks, no_disk) in [
+            (Ok(vec![Used { disk, protected }, Used { disk: dm, protected: None }]), both, Value::Null),
+            (Err(NoDisk::Network), json!([]), json!("network")),
+            (Err(NoDisk::Gone), Value::Null, json!("gone")),
+        ] {
+            mounts[0].behind = Some(behind);
+            let found: Value = serde_json::from_str(&listed_line(&mounts[0], None).unwrap()).unwrap();
+            assert_eq!((&found["disks"], &found["no_disk"]), (&disks, &no_disk));
+        }
+    }
+
+    #[test]
     fn unknown_is_null() {
         let found = object("36 35 0:40 / / rw - tmpfs none rw\n", Namespace { inum: 7, id: 0 }, None);
-        for key in ["mntns_id", "mount_id_unique", "parent_id_unique", "process", "owner"] {
+        for key in ["mntns_id", "mount_id_unique", "parent_id_unique", "disks", "no_disk", "process", "owner"] {
             assert_eq!(found[key], Value::Null, "{key}");
         }
     }

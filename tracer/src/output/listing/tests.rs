@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::pods::cgroup_path::Owner;
 use crate::{
+    device::Dev,
+    host::{Disk, NoDisk, disk::Used},
     listed::Task,
     mountinfo,
     operation::Namespace,
@@ -124,6 +126,36 @@ fn what_is_covered_is_dim() {
         .collect();
     assert_eq!(dim.len(), 1, "{dim:?}");
     assert!(dim[0].starts_with("\x1b[2m/srv\x1b[0m") && dim[0].contains("cifs"), "{dim:?}");
+}
+
+#[test]
+fn disks_and_why_there_are_none() {
+    let used = |name: &str, why: Option<&[&str]>| Used {
+        disk: Disk { dev: Dev { major: 8, minor: 0 }, name: name.to_owned(), diskseq: None },
+        protected: why.map(|why| why.iter().map(ToString::to_string).collect()),
+    };
+    let choice = Choice::Only(["DISK", "PROTECTED"].iter().filter_map(|name| columns::find(name)).collect());
+    for (behind, line) in [
+        (None, "-                -"),
+        (
+            Some(Ok(vec![used("sda", Some(&["holds /", "holds /var/log/pods"]))])),
+            "sda              holds /, holds /var/log/pods",
+        ),
+        (Some(Ok(vec![used("sda", Some(&[]))])), "sda              -"),
+        (Some(Ok(vec![used("sda", None)])), "sda              ?"),
+        (Some(Ok(vec![used("sda", Some(&[])), used("dm-0", Some(&["holds /"]))])), "sda,dm-0         dm-0: holds /"),
+        (Some(Err(NoDisk::Layers)), "none (layers)    -"),
+        (Some(Err(NoDisk::Gone)), "? (gone)         -"),
+    ] {
+        let mut table = one();
+        table.mounts.truncate(2);
+        table.mounts[0].behind = behind;
+        // The other one makes the columns as wide.
+        table.mounts[1].behind = Some(Err(NoDisk::Anonymous));
+        let look = Look { choice: choice.clone(), ..look(false) };
+        let lines = lines(&[table], &look, Frame { several: false, head: false, width: None });
+        assert_eq!(lines[0].trim_end(), line);
+    }
 }
 
 #[test]
