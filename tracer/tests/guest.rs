@@ -29,6 +29,7 @@ mod guest {
     pub(crate) mod counting;
     pub(crate) mod deployed;
     pub(crate) mod detached;
+    pub(crate) mod disks;
     pub(crate) mod doors;
     pub(crate) mod existing;
     pub(crate) mod expiry;
@@ -90,10 +91,10 @@ mod guest {
 #[cfg(target_arch = "x86_64")]
 use guest::callers32;
 use guest::{
-    actor, burst, changes, check, counting, deployed, detached, doors, existing, expiry, failures, flags, floods, gone,
-    ground, groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked, missing, moves,
-    names, namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program, propagation, races,
-    recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial, who,
+    actor, burst, changes, check, counting, deployed, detached, disks, doors, existing, expiry, failures, flags,
+    floods, gone, ground, groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked,
+    missing, moves, names, namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program,
+    propagation, races, recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial, who,
 };
 
 fn main() -> ExitCode {
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         secrets::trials(),
         list::trials(),
         who::trials(),
+        disks::trials(),
         owners::trials(),
         flags::trials(),
         existing::trials(),

@@ -15,7 +15,7 @@ pub(crate) mod sources;
 
 pub(crate) use arch::Arch;
 pub(crate) use btrfs::btrfs_image;
-pub(crate) use ext4::ext4_tools;
+pub(crate) use ext4::{btrfs_tools, ext4_tools};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,12 +45,14 @@ pub(crate) struct Spec {
     /// After this long the guest is killed.
     pub(crate) timeout: Duration,
     pub(crate) memory_mib: u32,
-    /// Empty `NVMe` disks; number N is /dev/disk/by-id/diskN in the guest.
-    pub(crate) disks_mib: Vec<u32>,
+    /// Empty disks; among those of `NVMe` number N is /dev/disk/by-id/diskN in the guest.
+    pub(crate) disks: Vec<GuestDisk>,
     /// They replace what is there, except the libraries of a node.
     pub(crate) files: Vec<GuestFile>,
     /// Kernel modules to load before the command, with what they depend on.
     pub(crate) modules: Vec<String>,
+    /// The same, but only those that this kernel has.
+    pub(crate) modules_if_any: Vec<String>,
     /// Pass stdout through as it comes. Stderr always is.
     pub(crate) live: bool,
     /// Stands before each line that is passed through, for guests that run at once.
@@ -67,12 +69,36 @@ impl Spec {
             command: command.iter().map(ToString::to_string).collect(),
             timeout: Duration::from_mins(2),
             memory_mib: 1024,
-            disks_mib: Vec::new(),
+            disks: Vec::new(),
             files: Vec::new(),
             modules: Vec::new(),
+            modules_if_any: Vec::new(),
             live: false,
             label: None,
         }
+    }
+}
+
+/// How a disk is attached to a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bus {
+    Nvme,
+    /// `/dev/vda` and so on.
+    Virtio,
+    /// `/dev/sda` and so on.
+    Scsi,
+}
+
+/// An empty disk of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuestDisk {
+    pub(crate) bus: Bus,
+    pub(crate) mib: u32,
+}
+
+impl GuestDisk {
+    pub(crate) fn nvme(mib: u32) -> Self {
+        Self { bus: Bus::Nvme, mib }
     }
 }
 

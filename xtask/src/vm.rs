@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use crate::guest::{self, Arch, CONSOLE_TAIL, End, GuestFile, Outcome, Spec, System};
+use crate::guest::{self, Arch, Bus, CONSOLE_TAIL, End, GuestDisk, GuestFile, Outcome, Spec, System};
 use crate::{build, setup};
 
 const TIMED_OUT: u8 = 124;
@@ -30,9 +30,10 @@ pub(crate) struct Options {
     /// The guest's memory
     #[arg(long, value_name = "MiB", default_value_t = 1024)]
     memory: u32,
-    /// Attach an empty NVMe disk of this size, /dev/disk/by-id/diskN; repeat for several
-    #[arg(long = "disk", value_name = "MiB")]
-    disks: Vec<u32>,
+    /// Attach an empty disk of this size: NVMe, /dev/disk/by-id/diskN, unless `virtio:` (/dev/vda) or `scsi:` (/dev/sda) stands before it;
+    /// repeat for several
+    #[arg(long = "disk", value_name = "[BUS:]MiB", value_parser = parse_disk)]
+    disks: Vec<GuestDisk>,
     /// Put a file of the host into the guest, by default as /bin/NAME; repeat for several
     #[arg(long = "file", value_name = "HOSTPATH[:GUESTPATH]", value_parser = parse_file)]
     files: Vec<GuestFile>,
@@ -64,9 +65,10 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         command: options.command,
         timeout: Duration::from_secs(options.timeout),
         memory_mib: options.memory,
-        disks_mib: options.disks,
+        disks: options.disks,
         files,
         modules: options.modules,
+        modules_if_any: Vec::new(),
         live: true,
         label: None,
     };
@@ -101,6 +103,16 @@ fn report(spec: &Spec, outcome: &Outcome) -> u8 {
             DIED
         }
     }
+}
+
+fn parse_disk(text: &str) -> Result<GuestDisk> {
+    let (bus, mib) = match text.split_once(':') {
+        None | Some(("nvme", _)) => (Bus::Nvme, text.trim_start_matches("nvme:")),
+        Some(("virtio", mib)) => (Bus::Virtio, mib),
+        Some(("scsi", mib)) => (Bus::Scsi, mib),
+        Some((other, _)) => bail!("`{other}` is no bus; write nvme, virtio or scsi"),
+    };
+    Ok(GuestDisk { bus, mib: mib.parse().with_context(|| format!("`{mib}` is no number of MiB"))? })
 }
 
 fn parse_file(text: &str) -> Result<GuestFile> {

@@ -92,14 +92,14 @@ fn next(trace: &mut Lasting) -> Result<Operation> {
 }
 
 /// The kernel's NFS server, without the programs that it is commonly run with: all that it would ask them is told it before.
-struct Server {
+pub(crate) struct Server {
     control: Mounted,
     _listener: TcpListener,
 }
 
 impl Server {
     /// Serves these directories, each the root of a file system; the first one is the root of all.
-    fn start(roots: &[&PathBuf]) -> Result<Self> {
+    pub(crate) fn start(roots: &[&PathBuf]) -> Result<Self> {
         rustix::mount::mount("nfsd", CONTROL, "nfsd", MountFlags::empty(), None).context("mount of nfsd")?;
         let control = Mounted::adopt(Path::new(CONTROL));
         tell("nfsd/versions", "-2 -3 +4 +4.1 +4.2")?;
@@ -117,7 +117,7 @@ impl Server {
         Ok(Self { control, _listener: listener })
     }
 
-    fn stop(self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         tell("nfsd/threads", "0")?;
         self.control.unmount_with(UnmountFlags::DETACH)
     }

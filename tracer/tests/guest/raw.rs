@@ -144,6 +144,35 @@ fn number(descriptor: BorrowedFd<'_>) -> u64 {
     u64::from(descriptor.as_raw_fd().cast_unsigned())
 }
 
+/// ioctl(2) that takes a number or nothing; what it returns.
+pub(crate) fn ioctl_number(descriptor: BorrowedFd<'_>, request: u64, value: u64) -> Result<c_long, Errno> {
+    // SAFETY: these requests touch no memory of ours: the kernel takes the argument for a number.
+    unsafe { call(SYS_ioctl, [number(descriptor), request, value, 0, 0]) }
+}
+
+/// ioctl(2) that reads and writes a structure, whose size is part of the request; what is behind the structure is the request's too.
+pub(crate) fn ioctl_bytes(descriptor: BorrowedFd<'_>, request: u64, bytes: &mut [u8]) -> Result<c_long, Errno> {
+    // `_IOC_SIZE`.
+    let size = (request >> 16) & 0x3fff;
+    if (bytes.len() as u64) < size {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: there is room for the structure, and what is larger says in it how large it is.
+    unsafe { call(SYS_ioctl, [number(descriptor), request, bytes.as_mut_ptr() as u64, 0, 0]) }
+}
+
+/// `BLKPG` of `linux/blkpg.h` with `BLKPG_ADD_PARTITION`, or `BLKPG_DEL_PARTITION` for no length; all in bytes.
+pub(crate) fn partition(disk: BorrowedFd<'_>, number_of_it: u32, start: u64, length: u64) -> Result<(), Errno> {
+    const BLKPG: u64 = 0x1269;
+    // `struct blkpg_partition` (152 bytes) and `struct blkpg_ioctl_arg`.
+    let mut partition = [0_u64; 19];
+    (partition[0], partition[1], partition[2]) = (start, length, u64::from(number_of_it));
+    let what: u64 = if length == 0 { 2 } else { 1 };
+    let argument = [what, size_of_val(&partition) as u64, partition.as_ptr() as u64];
+    // SAFETY: the kernel reads both structures, which live as long as the call.
+    done(unsafe { call(SYS_ioctl, [number(disk), BLKPG, argument.as_ptr() as u64, 0, 0]) })
+}
+
 /// The words of `struct bpf_link_info`, of the link with this number.
 pub(crate) fn link_info(id: u32) -> Result<[u32; 16], Errno> {
     let asked = [id, 0];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::guest::{self, GuestFile, Spec, ext4_tools};
+use crate::guest::{self, GuestDisk, GuestFile, Spec, ext4_tools};
 use crate::{build, setup};
 
 const DISK_MIB: u32 = 512;
@@ -19,7 +19,7 @@ pub(super) fn run(kernel: &str, seed: u64) -> Result<ExitCode> {
     let command = ["xtask", "demo", "--native", "--disk", "/dev/disk/by-id/disk0", "--seed", &seed];
     let mut spec = Spec::new(kernel, &command);
     spec.timeout = TIMEOUT;
-    spec.disks_mib = vec![DISK_MIB];
+    spec.disks = vec![GuestDisk::nvme(DISK_MIB)];
     spec.modules = ["nvme", "ext4"].map(str::to_owned).to_vec();
     spec.files = ext4_tools()?;
     spec.files.extend(build::guest_binaries(spec.arch)?.into_iter().map(GuestFile::in_bin));

@@ -1,15 +1,24 @@
-//! Puts mkfs.ext4 into a guest: busybox makes ext2 only.
+//! Puts programs that make file systems into a guest: busybox makes ext2 only.
 
 use anyhow::{Context as _, Result};
 
 use super::GuestFile;
 use crate::host;
 
-/// The host's mkfs.ext4 with all that it loads, each at its own path: the guest's busybox makes ext2 only.
+/// The host's mkfs.ext4 with all that it loads, each at its own path.
 pub(crate) fn ext4_tools() -> Result<Vec<GuestFile>> {
-    let tool = host::find_program("mkfs.ext4").context("there is no mkfs.ext4; install e2fsprogs")?;
+    tool("mkfs.ext4", "e2fsprogs")
+}
+
+/// And its mkfs.btrfs.
+pub(crate) fn btrfs_tools() -> Result<Vec<GuestFile>> {
+    tool("mkfs.btrfs", "btrfs-progs")
+}
+
+fn tool(name: &str, package: &str) -> Result<Vec<GuestFile>> {
+    let tool = host::find_program(name).with_context(|| format!("there is no {name}; install {package}"))?;
     let loaded = host::capture(host::command("ldd").arg(&tool))?;
-    let mut files = vec![GuestFile { host: tool, guest: "/bin/mkfs.ext4".to_owned() }];
+    let mut files = vec![GuestFile { host: tool, guest: format!("/bin/{name}") }];
     files.extend(
         loaded.lines().filter_map(loaded_file).map(|path| GuestFile { host: path.into(), guest: path.to_owned() }),
     );

@@ -100,6 +100,7 @@ fn pack_modules(archive: &mut Archive, spec: &Spec, kernel: &Kernel) -> Result<(
         names.extend(node::MODULES.map(String::from));
     }
     names.extend(spec.modules.iter().cloned());
+    names.extend(modules::there(kernel, &spec.modules_if_any)?);
     let mut list = String::new();
     for (number, path) in modules::closure(kernel, &names)?.iter().enumerate() {
         let name = format!("guest/module/{number}.ko");

@@ -34,6 +34,12 @@ pub(super) fn closure(kernel: &Kernel, names: &[String]) -> Result<Vec<PathBuf>>
     Ok(files)
 }
 
+/// Those of these modules that the kernel has as files.
+pub(super) fn there(kernel: &Kernel, names: &[String]) -> Result<Vec<String>> {
+    let index = index(&kernel.modules())?;
+    Ok(names.iter().filter(|name| index.contains_key(&normal(name))).cloned().collect())
+}
+
 /// The module as the kernel takes it: not compressed.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let unpack = |program: &str| -> Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 use super::labelled::Labelled;
-use super::{Arch, End, Outcome, Spec, System, initramfs, node};
+use super::{Arch, Bus, End, GuestDisk, Outcome, Spec, System, initramfs, node};
 use crate::host;
 
 /// The first QEMU whose emulation of cmpxchg16b survives two vCPUs.
@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub(super) fn run(spec: &Spec, kernel: &Kernel) -> Result<Outcome> {
     let room = Room::new()?;
     room.write("initramfs", &initramfs::build(spec, kernel)?)?;
-    for (number, mib) in spec.disks_mib.iter().enumerate() {
+    for (number, GuestDisk { mib, .. }) in spec.disks.iter().enumerate() {
         let disk = File::create(room.path(&format!("disk{number}"))).context("creating a guest's disk")?;
         disk.set_len(u64::from(*mib) << 20).context("sizing a guest's disk")?;
     }
@@ -152,10 +152,20 @@ fn command(spec: &Spec, kernel: &Kernel, room: &Room) -> Result<Command> {
         command.args(["-chardev", &format!("socket,id={port},path={socket}")]);
         command.args(["-device", &format!("virtserialport,nr={},chardev={port},name={port}", number + 1)]);
     }
-    for number in 0..spec.disks_mib.len() {
+    if spec.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
+        command.args(["-device", "virtio-scsi-pci"]);
+    }
+    let mut serials = 0..;
+    for (number, disk) in spec.disks.iter().enumerate() {
         let file = shown(&room.path(&format!("disk{number}")))?;
         let drive = format!("file={file},if=none,id=disk{number},format=raw,cache=unsafe,discard=unmap");
-        command.args(["-drive", &drive, "-device", &format!("nvme,serial=disk{number},drive=disk{number}")]);
+        let device = match disk.bus {
+            // Their names by id count them alone.
+            Bus::Nvme => format!("nvme,serial=disk{}", serials.next().unwrap_or(number)),
+            Bus::Virtio => "virtio-blk-pci".to_owned(),
+            Bus::Scsi => "scsi-hd".to_owned(),
+        };
+        command.args(["-drive", &drive, "-device", &format!("{device},drive=disk{number}")]);
     }
     if spec.system == System::Node {
         command.args(root_disk()?);

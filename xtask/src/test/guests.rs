@@ -9,13 +9,37 @@ use anyhow::{Context, Result};
 use super::count::Count;
 use super::plan::{self, Guest};
 use super::{Job, Report};
-use crate::guest::{self, Arch, GuestFile, Spec, System, btrfs_image, ext4_tools};
+use crate::guest::{self, Arch, Bus, GuestDisk, GuestFile, Spec, System, btrfs_image, btrfs_tools, ext4_tools};
 use crate::{build, host, image, setup};
 
 /// Under emulation all tests take some minutes, by how busy the machine is.
 const TIMEOUT: Duration = Duration::from_mins(30);
 /// The disk that the tests format, and a spare one that a test pulls out.
-const DISKS_MIB: [u32; 2] = [512, 64];
+const DISKS: [GuestDisk; 2] = [GuestDisk { bus: Bus::Nvme, mib: 512 }, GuestDisk { bus: Bus::Nvme, mib: 64 }];
+/// Beside them where every kind of disk is tried.
+const MORE_DISKS: [GuestDisk; 3] = [
+    GuestDisk { bus: Bus::Nvme, mib: 32 },
+    GuestDisk { bus: Bus::Virtio, mib: 64 },
+    GuestDisk { bus: Bus::Scsi, mib: 32 },
+];
+/// And the modules for all kinds; some kernels have one built in, or not at all, which the trials know of.
+const DISK_MODULES: [&str; 15] = [
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "nbd",
+    "dm_mod",
+    "dm_crypt",
+    "dm_multipath",
+    "dm_round_robin",
+    "md_mod",
+    "raid1",
+    "cbc",
+    "nvmet",
+    "nvme_loop",
+    "fuse",
+    "overlay",
+];
 /// This program, also if its file has been built anew since.
 const MYSELF: &str = "/proc/self/exe";
 /// Where the harness lies in the guest.
@@ -77,7 +101,7 @@ fn guest_tests(guest: &Guest, built: Built<'_>) -> Result<Count> {
     spec.system = guest.system();
     spec.command = guest.command();
     spec.timeout = TIMEOUT;
-    spec.disks_mib = DISKS_MIB.to_vec();
+    spec.disks = DISKS.to_vec();
     // A node has tools of its own.
     if guest.system() == System::Node {
         spec.files.push(GuestFile { host: built.image.to_owned(), guest: IMAGE.to_owned() });
@@ -85,6 +109,11 @@ fn guest_tests(guest: &Guest, built: Built<'_>) -> Result<Count> {
         spec.modules = ["nvme", "ext4", "loop", "crc32c", "btrfs", "nfsd", "nfsv4"].map(String::from).to_vec();
         spec.files.extend(ext4_tools()?);
         spec.files.push(btrfs_image()?);
+    }
+    if guest.tries_disks() {
+        spec.disks.extend(MORE_DISKS);
+        spec.modules_if_any = DISK_MODULES.map(String::from).to_vec();
+        spec.files.extend(btrfs_tools()?);
     }
     spec.files.extend(built.binaries.iter().cloned().map(GuestFile::in_bin));
     spec.files.push(GuestFile { host: built.tests.to_owned(), guest: TESTS.to_owned() });
