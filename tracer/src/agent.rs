@@ -37,7 +37,7 @@ use crate::{
     clock::Clock,
     correlate::Kubelet,
     engine::{Effect, Engine},
-    host::{cgroups, namespaces},
+    host::{block::Block, cgroups, namespaces},
     limit::{limiter::Limiter, policy::Policy},
     mirror::Mirror,
     output::{
@@ -144,6 +144,7 @@ pub fn limit(
         owners: Some(OwnersHand::new(Path::new(CGROUP_ROOT))),
         namer: Some(Namer::start(settings.runtime)?),
         pod_figures,
+        disks: Some(Block::new("/sys", "/proc")),
         ..Beside::default()
     };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {

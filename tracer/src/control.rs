@@ -2,12 +2,14 @@
 //!
 //! Any bytes are a question or a named error, and an error is an answer too. Nothing is read or sent here.
 
+mod disks;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use self::disks::{DiskRow, DisksRow};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
@@ -38,12 +40,14 @@ pub enum Question {
     Sections,
     /// What the agent knows, compared with tables that are read for it.
     Audit,
+    /// The disks of the node, and how many came and went.
+    Disks,
 }
 
 impl Question {
     /// Every one of them, by name.
-    const NAMES: [(&'static str, Self); 3] =
-        [("tables", Self::Tables), ("sections", Self::Sections), ("audit", Self::Audit)];
+    const NAMES: [(&'static str, Self); 4] =
+        [("tables", Self::Tables), ("sections", Self::Sections), ("audit", Self::Audit), ("disks", Self::Disks)];
 }
 
 /// Why a line is no question.
@@ -113,6 +117,8 @@ pub struct Answer {
     pub detached: Option<Detached>,
     /// A line for each of the last sections, the oldest first; empty but for [`Question::Sections`].
     pub sections: Vec<SectionRow>,
+    /// One line; `None` but for [`Question::Disks`].
+    pub disks: Option<DisksRow>,
     /// The last line.
     pub end: End,
 }
@@ -285,6 +291,7 @@ impl Answer {
             .map(line)
             .chain(self.detached.iter().map(line))
             .chain(self.sections.iter().map(line))
+            .chain(self.disks.iter().map(line))
             .chain(std::iter::once_with(move || line(end)))
     }
 }

@@ -4,17 +4,21 @@
 //! written or shown goes out as an effect.
 
 mod asking;
+mod counts;
 mod known_pods;
 mod naming;
 
 use self::asking::Asking;
-pub use self::{asking::Ask, known_pods::KnownPod};
+pub use self::{asking::Ask, counts::Counts, known_pods::KnownPod};
 use crate::{
     assemble::{Assemble, Assembled},
-    control::{Answer, Question},
+    control::{Answer, DisksRow, Question},
     decode::{DecodeError, Fact, decode},
     existing::Existing,
-    host::Facts,
+    host::{
+        Facts,
+        disk::births::{DiskNews, Disks},
+    },
     limit::{
         limiter::Limiter,
         order::{Inspected, Order, Ticket, Written},
@@ -65,6 +69,8 @@ pub enum Input<'a> {
     Named(ContainerId, Option<Box<Named>>),
     /// The mirror is to be compared with all tables.
     Audit,
+    /// What the node says of its disks.
+    Disks(DiskNews),
     /// The policy's file has changed.
     Policy(Box<Policy>),
     /// Time has come, and all that was stamped up to this time (`CLOCK_BOOTTIME` in nanoseconds) has been put in: what is
@@ -94,25 +100,6 @@ pub enum Effect {
     Read(u32),
 }
 
-/// What went on at each step of the route, and what did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Records read from the ring.
-    pub records: u64,
-    /// Records that could not be decoded.
-    pub undecodable: u64,
-    /// Sections whose end or facts were lost.
-    pub incomplete: u64,
-    /// Sections that changed a table in a way that has no name yet.
-    pub unresolved: u64,
-    /// Operations.
-    pub operations: u64,
-    /// Failing calls that were only counted.
-    pub throttled: u64,
-    /// Operations that were shown with the id of a container whose name nobody told in time.
-    pub unnamed: u64,
-}
-
 /// The core.
 #[derive(Debug, Default)]
 pub struct Engine {
@@ -125,6 +112,7 @@ pub struct Engine {
     counts: Counts,
     tally: Tally,
     asking: Asking,
+    disks: Disks,
     /// Operations that were emitted, losses among them.
     emitted: u64,
 }
@@ -164,7 +152,8 @@ impl Engine {
     /// What it answers from what it knows; nothing is read for it.
     pub fn answer(&self, question: Question) -> Answer {
         let whose = |namespace| self.asking.whose(namespace);
-        self.mirror.as_ref().map(|mirror| question.answered_by(mirror, whose)).unwrap_or_default()
+        let answer = self.mirror.as_ref().map(|mirror| question.answered_by(mirror, whose)).unwrap_or_default();
+        Answer { disks: (question == Question::Disks).then(|| DisksRow::of(&self.disks)), ..answer }
     }
 
     /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.
@@ -238,6 +227,10 @@ impl Engine {
             Input::Answered(paths) => self.asking.answered(paths, now_ns),
             Input::Named(id, named) => self.asking.naming.named(id, named.map(|named| *named), now_ns),
             Input::Inhabited(found) => self.asking.inhabited(found, now_ns),
+            Input::Disks(news) => {
+                self.disks.hear(&news);
+                Vec::new()
+            }
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();

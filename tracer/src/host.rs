@@ -21,6 +21,7 @@ pub mod references;
 pub mod setattr;
 pub mod statmount;
 pub mod tasks;
+pub mod uevents;
 pub mod visit;
 pub mod volume;
 

@@ -1,8 +1,10 @@
 //! The one loop: takes the rings through the engine until it is time to end, and says what was lost on the way.
 
 mod asked;
+mod disks;
 mod figures;
 mod node;
+mod told;
 mod waits;
 
 use std::{
@@ -16,8 +18,10 @@ use tokio::{runtime, sync::mpsc::Receiver, time::sleep};
 
 use self::{
     asked::Asked,
+    disks::{DiskWatch, heard_or_never},
     figures::Told,
     node::Looks,
+    told::{loss, table_input},
     waits::{Signals, changed_or_never, named_or_never, next_or_never, sleep_or_never, yield_or_never},
 };
 use super::{
@@ -32,8 +36,8 @@ use super::{
 };
 use crate::{
     engine::{Counts, Effect, Engine, Input},
+    host::block::Block,
     limit::policy::Policy,
-    operation::Gap,
     output::{recording::Totals, say::note, show::Flow},
     probe::{losses::Losses, running::Probes},
     stream::{BATCH, Rings, Stream},
@@ -97,6 +101,7 @@ pub(super) fn run(
             looks: Looks::default(),
             namer: beside.namer,
             pod_figures: beside.pod_figures,
+            disks: beside.disks.and_then(DiskWatch::start),
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -138,6 +143,8 @@ pub(super) struct Beside {
     pub(super) namer: Option<Namer>,
     /// Who reads what pods do; `None` when nobody scrapes.
     pub(super) pod_figures: Option<PodFigures>,
+    /// Where disks are looked up that come and go; `None` when nobody wants to know.
+    pub(super) disks: Option<Block>,
 }
 
 /// How to wait for the next records.
@@ -167,6 +174,7 @@ struct Pump<'a, A> {
     looks: Looks,
     namer: Option<Namer>,
     pod_figures: Option<PodFigures>,
+    disks: Option<DiskWatch>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -202,7 +210,7 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
-            let (mut policy, mut table, mut named, mut idle) = (None, None, None, false);
+            let (mut policy, mut table, mut named, mut idle, mut heard) = (None, None, None, false, false);
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
@@ -212,6 +220,7 @@ impl<A: Act> Pump<'_, A> {
                 read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
                 answer = named_or_never(self.namer.as_mut()) => { named = answer; false }
                 () = self.asked.next() => false,
+                () = heard_or_never(self.disks.as_ref()) => { heard = true; false }
                 new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
                 () = signals.next() => true,
                 () = &mut end => true,
@@ -224,6 +233,9 @@ impl<A: Act> Pump<'_, A> {
                 return Ok(self.engine.counts());
             }
             if idle && self.look_around_if_due()? == Flow::End {
+                return Ok(self.engine.counts());
+            }
+            if heard && self.hear_of_disks()? == Flow::End {
                 return Ok(self.engine.counts());
             }
             if let Some(policy) = policy
@@ -365,30 +377,4 @@ impl<A: Act> Pump<'_, A> {
         }
         Ok(Flow::On)
     }
-}
-
-/// What became of a table, for the engine; `None` for a part of one.
-fn table_input(read: Read) -> Option<Input<'static>> {
-    Some(match read {
-        Read::Part => return None,
-        Read::Whole { inum, began_ns } => Input::TableRead { inum, began_ns },
-        Read::Gone(inum) => Input::TableGone(inum),
-        Read::Hangs(inum) => Input::TableFailed(inum),
-        Read::Failed(inum, error) => {
-            note(format_args!("note: the table of mount namespace {inum} cannot be read this time: {error}"));
-            Input::TableFailed(inum)
-        }
-    })
-}
-
-/// A loss as a line for people.
-fn loss(gap: &Gap) -> String {
-    let records: u64 = gap.dropped.iter().map(|one| one.records).sum();
-    let by_hook: Vec<String> =
-        gap.dropped.iter().map(|one| format!("{} {}: {}", one.hook, one.reason, one.records)).collect();
-    let dropped = (records > 0).then(|| format!("{records} records were dropped ({})", by_hook.join(", ")));
-    let missed = (gap.missed > 0).then(|| format!("the kernel skipped {} runs of programs", gap.missed));
-    let full = gap.dropped.iter().any(|one| one.reason == "ring_full");
-    let remedy = if full { "; a larger --ring-size helps" } else { "" };
-    format!("loss: {}{remedy}", dropped.into_iter().chain(missed).collect::<Vec<_>>().join(", and "))
 }

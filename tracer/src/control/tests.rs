@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    host::{
+        Disk,
+        disk::{births::Disks, uevent::DiskEvent},
+    },
     mirror::ReadReason,
     pods::{cgroup_path::owner_of, owners::Role},
 };
@@ -135,6 +139,21 @@ fn a_section_is_a_line() {
         "\n"
     );
     assert_eq!(lines(&Answer { sections: vec![row], ..Answer::default() })[0], expected);
+}
+
+#[test]
+fn disks_are_a_line() {
+    let mut known = Disks::default();
+    let disk = |minor, diskseq| Disk { dev: Dev { major: 7, minor }, name: format!("loop{minor}"), diskseq };
+    known.listed(9, &[disk(0, Some(u64::MAX)), disk(1, Some(5)), disk(2, None)]);
+    known.event(&DiskEvent { seqnum: 10, disk: disk(1, Some(5)), gone: true });
+    let expected = concat!(
+        r#"{"version":1,"disks":[{"dev":"7:0","name":"loop0","diskseq":"18446744073709551615","nth":null},"#,
+        r#"{"dev":"7:2","name":"loop2","diskseq":null,"nth":"3"}],"born":"3","gone":"1","lists":"1"}"#,
+        "\n"
+    );
+    let answer = Answer { disks: Some(DisksRow::of(&known)), ..Answer::default() };
+    assert_eq!((lines(&answer)[0].as_str(), lines(&answer).len()), (expected, 2));
 }
 
 #[test]

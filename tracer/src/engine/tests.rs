@@ -1,6 +1,8 @@
 //! What waits for an answer comes in its place, with the answer.
 
 use super::*;
+use crate::device::Dev;
+use crate::host::{Disk, disk::uevent::DiskEvent};
 use crate::operation::{Effect as Change, EffectKind, Mount, PathGap, Whereabouts, tests::mount};
 use crate::pods::owners::Role;
 
@@ -48,6 +50,18 @@ fn nobody_is_asked_about_what_is_gone_or_known_or_nowhere() {
         let shown = emitted(&mut Engine::default(), operation(kind, gap));
         assert!(matches!(&shown[..], [Effect::Emit { .. }]), "{kind:?} {gap:?}: {shown:?}");
     }
+}
+
+/// They are told to who asks for them alone, also where no table is kept.
+#[test]
+fn disks_that_came_are_told_when_they_are_asked_for() {
+    let mut engine = Engine::default();
+    let disk = Disk { dev: Dev { major: 8, minor: 0 }, name: "sda".to_owned(), diskseq: Some(3) };
+    engine.step(Input::Disks(DiskNews::List { seqnum: 1, disks: vec![disk.clone()] }), 7);
+    engine.step(Input::Disks(DiskNews::Event(DiskEvent { seqnum: 2, disk, gone: false })), 8);
+    let told = engine.answer(Question::Disks).disks.unwrap();
+    assert_eq!((told.disks.len(), told.disks[0].name.as_str(), told.born.0), (1, "sda", 1));
+    assert_eq!(engine.answer(Question::Tables).disks, None);
 }
 
 const VOLUME: &str = "/kubelet/pods/0f7ca4d1-7b0c-4a4e-9d5e-5a1d2f3b4c5d/volumes/kubernetes.io~csi/pvc-1/mount";

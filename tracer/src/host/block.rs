@@ -1,6 +1,7 @@
 //! Which disk a device number means, and which disks the node itself needs. Reads sysfs, `/proc/swaps` and the file
 //! systems behind a few paths as pid 1 sees them; writes nothing. Both roots are injected.
 
+mod all;
 mod file_systems;
 mod names;
 mod protected;

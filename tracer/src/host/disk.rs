@@ -1,6 +1,8 @@
 //! PURE: a whole disk, which disks a mount lies on, and why on none. Touches nothing; every other room may use it.
 
+pub mod births;
 mod no_disk;
+pub mod uevent;
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //! made it, with the kernel's ioctls, and with what `io.max` takes.
 
 mod array;
+mod births;
 mod devices;
 mod mapper;
 mod nbd;
@@ -30,6 +31,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("disks::every_row", every_row),
         trial("disks::what_protects_a_disk", what_protects_a_disk),
         trial("disks::a_btrfs_that_nobody_reaches", a_btrfs_that_nobody_reaches),
+        trial("disks::a_loop_device_that_is_used_again", births::a_loop_device_that_is_used_again),
+        trial("disks::a_thousand_births_and_deaths", births::a_thousand_births_and_deaths),
+        trial("disks::events_that_had_no_room", births::events_that_had_no_room),
     ]
 }
 

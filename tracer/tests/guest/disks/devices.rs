@@ -47,9 +47,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if let Ok(device) = open(&self.0) {
-            let _ = detach(&device);
-        }
+        let _ = detach(&self.0);
     }
 }
 
@@ -60,9 +58,9 @@ pub(super) fn attach(device: &File, file: &File) -> Result<()> {
     Ok(())
 }
 
-/// And takes it off.
-pub(super) fn detach(device: &File) -> Result<()> {
-    raw::ioctl_number(device.as_fd(), CLR_FD, 0).context("LOOP_CLR_FD")?;
+/// And takes it off: the kernel does it when nobody has the device open any more.
+pub(super) fn detach(device: &Path) -> Result<()> {
+    raw::ioctl_number(open(device)?.as_fd(), CLR_FD, 0).context("LOOP_CLR_FD")?;
     Ok(())
 }
 
