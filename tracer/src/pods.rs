@@ -1,13 +1,15 @@
-//! Pods as the node shows them: their cgroups' names, the kubelet's directories, and what the container runtime calls them. Pure tables
-//! and parsers, but for the runtime's socket.
+//! Pods as the node shows them: their cgroups' names, the kubelet's directories, what the container runtime calls them, and what Kubernetes
+//! knows of their volumes. Pure tables and parsers, but for the runtime's socket.
 
 pub mod cgroup_path;
 pub mod cri;
 pub mod kubelet_path;
 pub mod named;
+pub mod objects;
 pub mod owners;
 pub mod pod_uid;
 pub mod runtimes;
+pub mod view;
 
 pub use pod_uid::PodUid;
 

@@ -9,7 +9,7 @@ const LINES: usize = 400;
 const REASON: &str = "one room";
 
 /// Rooms that neither read, write, wait nor look at a clock; a room that does not exist yet is no fault.
-const PURE: [&str; 47] = [
+const PURE: [&str; 49] = [
     "tracer/src/cli/nearest",
     "tracer/src/clock",
     "tracer/src/control",
@@ -44,11 +44,13 @@ const PURE: [&str; 47] = [
     "tracer/src/pods/cri/names",
     "tracer/src/pods/kubelet_path",
     "tracer/src/pods/named",
+    "tracer/src/pods/objects",
     "tracer/src/pods/owners",
     "tracer/src/pods/pod_uid",
     "tracer/src/pods/runtimes",
     "tracer/src/holders",
     "tracer/src/host/disk",
+    "tracer/src/pods/view",
     "tracer/src/host/facts",
     "tracer/src/limit/policy",
     "tracer/src/limit/quantity",
