@@ -5,6 +5,8 @@ mod door;
 mod doors;
 mod error;
 mod hands;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod lock;
 mod metrics_door;
 mod namer;
@@ -24,6 +26,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Follower;
 pub use self::{
     doors::{DIRECTORY, Doors, Metrics},
     error::AgentError,

@@ -1,8 +1,10 @@
 //! Pods as the node shows them: their cgroups' names, the kubelet's directories, what the container runtime calls them, and what Kubernetes
-//! knows of their volumes. Pure tables and parsers, but for the runtime's socket.
+//! knows of their volumes. Pure tables and parsers, but for the runtime's socket and the connection to the API server.
 
 pub mod cgroup_path;
 pub mod cri;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod kubelet_path;
 pub mod named;
 pub mod objects;
