@@ -32,7 +32,19 @@ pub(super) fn missing(arch: Arch, system: System) -> Vec<Piece> {
     if !has_static_busybox() {
         pieces.push(piece("busybox-static"));
     }
+    pieces.extend(for_c(arch).iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, name)| piece(name)));
     pieces
+}
+
+/// What compiles the C of TLS's cryptography for another architecture: a file of each package, and the package.
+fn for_c(arch: Arch) -> &'static [(&'static str, &'static str)] {
+    match arch {
+        Arch::Amd64 => &[],
+        Arch::Arm64 => &[
+            ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+            ("/usr/aarch64-linux-gnu/include/stdint.h", "libc6-dev-arm64-cross"),
+        ],
+    }
 }
 
 /// The guest has no libraries: a dynamic busybox does not start in it.
