@@ -4,6 +4,7 @@ mod asks;
 mod door;
 mod doors;
 mod error;
+mod feed;
 mod hands;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -27,10 +28,11 @@ use std::{
 };
 
 #[cfg(feature = "kubernetes")]
-pub use self::kubernetes::Follower;
+pub use self::kubernetes::{Follower, feed};
 pub use self::{
     doors::{DIRECTORY, Doors, Metrics},
     error::AgentError,
+    feed::Feed,
     namer::{RuntimeSocket, name_all},
     record::RecordFile,
     replay::replay,
@@ -127,10 +129,11 @@ pub fn limit(
     settings: Settings,
     mirror: Mirror,
     mut doors: Doors,
+    pods: Option<Feed>,
 ) -> Result<ExitCode, AgentError> {
     let clock = origin().clock;
     // The probes are attached: a pod whose cgroup is made during the scan is seen twice, never not at all.
-    let pods = cgroups::scan(Path::new(CGROUP_ROOT), 0)?;
+    let there = cgroups::scan(Path::new(CGROUP_ROOT), 0)?;
     let namespace = namespaces::mount_namespace(Path::new("/proc"), 1)?;
     let kubelet_dir = real_kubelet_dir(settings.kubelet_dir);
     let kubelet = Kubelet { directory: kubelet_dir.as_os_str().as_encoded_bytes().to_vec(), namespace };
@@ -138,9 +141,12 @@ pub fn limit(
     let mut hands = Hands::new(Path::new(CGROUP_ROOT), kubelet_dir)?;
     let policy = settings.policy;
     let (kind, mode, rules) = (probes.kind(), policy.mode.name(), policy.rules.len());
-    let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", pods.len());
-    let limiter = Limiter::new(policy.clone(), kubelet, clock, pods);
-    let engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
+    let ready = format!("ready: hooks={kind} mode={mode} rules={rules} pods={}", there.len());
+    let limiter = Limiter::new(policy.clone(), kubelet, clock, there);
+    let mut engine = Engine::new(process::id(), Some(limiter)).with_mirror(mirror);
+    if pods.is_some() {
+        engine = engine.with_pods();
+    }
     let beside = Beside {
         watched: Some((settings.policy_file, policy)),
         tables: true,
@@ -149,6 +155,7 @@ pub fn limit(
         namer: Some(Namer::start(settings.runtime)?),
         pod_figures,
         disks: Some(Block::new("/sys", "/proc")),
+        pods,
         ..Beside::default()
     };
     pump::run(probes, rings, engine, beside, &ready, |effect| match effect {

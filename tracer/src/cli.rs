@@ -4,6 +4,8 @@ pub mod agent;
 pub mod check;
 pub mod completions;
 pub mod filter;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod list;
 pub mod look;
 pub mod man;

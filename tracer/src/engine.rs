@@ -5,11 +5,13 @@
 
 mod asking;
 mod counts;
+mod joining;
 mod known_pods;
 mod naming;
+mod unknown;
 
-use self::asking::Asking;
-pub use self::{asking::Ask, counts::Counts, known_pods::KnownPod};
+pub use self::{asking::Ask, counts::Counts, joining::Joined, known_pods::KnownPod};
+use self::{asking::Asking, joining::Joining, unknown::sets_attributes_of_unknown};
 use crate::{
     assemble::{Assemble, Assembled},
     control::{Answer, DisksRow, Question},
@@ -25,8 +27,8 @@ use crate::{
         policy::Policy,
     },
     mirror::{Mirror, ReadCounts, Sizes},
-    operation::{CallEnd, Cause, Found, Gap, Namespace, Op, Operation, Section, SectionFact, Syscall, Throttled},
-    pods::{named::Named, owners::Inhabitant, runtimes::ContainerId},
+    operation::{Cause, Gap, Namespace, Op, Operation, Section, SectionFact, Throttled},
+    pods::{named::Named, owners::Inhabitant, runtimes::ContainerId, view::Update},
     sections::Sections,
     tally::{Tally, happened},
 };
@@ -67,6 +69,8 @@ pub enum Input<'a> {
     Inhabited(Vec<Inhabitant>),
     /// What the runtime says of a container: the answer to [`Effect::Name`]; `None` where it does not know it, or cannot be asked.
     Named(ContainerId, Option<Box<Named>>),
+    /// What the Kubernetes API server tells.
+    Pods(Box<Update>),
     /// The mirror is to be compared with all tables.
     Audit,
     /// What the node says of its disks.
@@ -113,6 +117,7 @@ pub struct Engine {
     tally: Tally,
     asking: Asking,
     disks: Disks,
+    joining: Joining,
     /// Operations that were emitted, losses among them.
     emitted: u64,
 }
@@ -160,8 +165,8 @@ impl Engine {
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let limiter = self.limiter.as_ref().and_then(Limiter::next_deadline_ns);
         let mirror = self.mirror.as_ref().and_then(Mirror::next_due_ns);
-        let naming = self.asking.naming.next_deadline_ns();
-        limiter.into_iter().chain(self.assemble.next_expiry_ns()).chain(mirror).chain(naming).min()
+        let waiting = self.asking.naming.next_deadline_ns().into_iter().chain(self.joining.next_deadline_ns());
+        limiter.into_iter().chain(self.assemble.next_expiry_ns()).chain(mirror).chain(waiting).min()
     }
 
     /// Takes an input that came at `now_ns`, `CLOCK_BOOTTIME` in nanoseconds; what is to be done for it.
@@ -231,6 +236,7 @@ impl Engine {
                 self.disks.hear(&news);
                 Vec::new()
             }
+            Input::Pods(update) => self.pods_told(*update),
             Input::Policy(policy) => self.limit(|limiter| limiter.policy_changed(*policy, now_ns)),
             Input::End => {
                 let open = self.assemble.end();
@@ -242,6 +248,7 @@ impl Engine {
                 let expired = self.assemble.expire(read_until_ns);
                 let mut effects = self.emit(expired, now_ns);
                 effects.extend(self.asking.naming.go_on(now_ns));
+                self.joining.expire(now_ns);
                 effects.extend(self.limit(|limiter| limiter.deadline(now_ns, read_until_ns)));
                 effects
             }
@@ -356,6 +363,7 @@ impl Engine {
                     self.counts.operations += u64::from(happened(operation.op));
                     self.tally.count(&operation);
                     self.emitted += 1;
+                    self.volumes_of(&operation, now_ns);
                     effects.extend(self.limit(|limiter| limiter.operation(&operation, now_ns)));
                     let seq = self.emitted;
                     // The limiter's operations are shown to nobody.
@@ -370,22 +378,6 @@ impl Engine {
         }
         effects
     }
-}
-
-/// `MS_REMOUNT` of `uapi/linux/mount.h`.
-const REMOUNT: u64 = 32;
-
-/// Whether a call changed attributes of mounts that nothing tells: one whose record is missing because a return probe was skipped, or
-/// because a remount's path ran into an automount. What is gone needs no telling, nor what was moved from below it meanwhile: the
-/// move told its attributes.
-fn sets_attributes_of_unknown(end: &CallEnd) -> bool {
-    let sets = match end.syscall {
-        // What its caller claims another thread may have rewritten since.
-        Syscall::MountSetattr | Syscall::OpenTreeAttr => end.sections == 0,
-        Syscall::Mount => end.claimed.flags & REMOUNT != 0,
-        _ => false,
-    };
-    sets && end.errno == 0 && !matches!(end.found, Found::Some | Found::Gone)
 }
 
 #[cfg(test)]

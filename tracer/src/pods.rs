@@ -1,6 +1,7 @@
 //! Pods as the node shows them: their cgroups' names, the kubelet's directories, what the container runtime calls them, and what Kubernetes
 //! knows of their volumes. Pure tables and parsers, but for the runtime's socket and the connection to the API server.
 
+pub mod asked;
 pub mod cgroup_path;
 pub mod cri;
 #[cfg(feature = "kubernetes")]

@@ -27,6 +27,9 @@ pub enum AgentError {
     /// No thread.
     #[error("cannot start a thread that asks the container runtime for names")]
     NamesThread(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start a thread that asks Kubernetes about pods")]
+    KubernetesThread(#[source] io::Error),
     /// No processes.
     #[error("cannot look through /proc for mount namespaces")]
     Tasks(#[source] io::Error),

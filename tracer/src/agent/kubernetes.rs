@@ -1,19 +1,21 @@
 //! Asks the Kubernetes API server about the pods of this node, with a task for all that is followed: what hangs or fails holds up nothing else.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use tokio::{
+    runtime,
     sync::mpsc::{Receiver, Sender, channel},
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep},
 };
 
+use super::{AgentError, Feed};
 use crate::{
-    output::say::chain,
+    output::say::{chain, note},
     pods::{
         kube::{
             KubeError,
-            api::Api,
+            api::{Api, Place},
             ask::What,
             course::{Course, How, Pace, fraction},
             follow::{Listen, Told, Unheard, follow, random},
@@ -28,6 +30,18 @@ use crate::{
 const WAITING: usize = 64;
 /// The same complaint is made again only after this time, and only if all was well in between.
 const QUIET: Duration = Duration::from_mins(10);
+
+/// Asks about a node's pods, in a thread of its own.
+pub fn feed(node: String, place: Place) -> Result<Feed, AgentError> {
+    let waits = Pace::default();
+    let api = Arc::new(Api::new(place, waits.answer));
+    let counts = Arc::clone(&api.counts);
+    let (send, updates) = channel(WAITING);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
+    let follow = move || runtime.block_on(Follower::new(api, node.into(), waits, note).run(send));
+    thread::Builder::new().name("kubernetes".to_owned()).spawn(follow).map_err(AgentError::KubernetesThread)?;
+    Ok(Feed { updates, counted: Box::new(move || counts.so_far()) })
+}
 
 /// What is followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -22,10 +22,10 @@ use self::{
     figures::Told,
     node::Looks,
     told::{loss, table_input},
-    waits::{Signals, changed_or_never, named_or_never, next_or_never, sleep_or_never, yield_or_never},
+    waits::{Signals, changed_or_never, named_or_never, next_or_never, sleep_or_never, told_or_never, yield_or_never},
 };
 use super::{
-    AgentError, asks, boot_ns,
+    AgentError, Feed, asks, boot_ns,
     namer::Namer,
     owners::OwnersHand,
     pod_figures::PodFigures,
@@ -102,6 +102,7 @@ pub(super) fn run(
             namer: beside.namer,
             pod_figures: beside.pod_figures,
             disks: beside.disks.and_then(DiskWatch::start),
+            pods: beside.pods,
             losses_at: None,
             said,
             wait: Wait::Not,
@@ -145,6 +146,8 @@ pub(super) struct Beside {
     pub(super) pod_figures: Option<PodFigures>,
     /// Where disks are looked up that come and go; `None` when nobody wants to know.
     pub(super) disks: Option<Block>,
+    /// Who asks Kubernetes; `None` when nobody does.
+    pub(super) pods: Option<Feed>,
 }
 
 /// How to wait for the next records.
@@ -175,6 +178,7 @@ struct Pump<'a, A> {
     namer: Option<Namer>,
     pod_figures: Option<PodFigures>,
     disks: Option<DiskWatch>,
+    pods: Option<Feed>,
     /// When to look for losses.
     losses_at: Option<Instant>,
     /// Losses that were said.
@@ -210,7 +214,8 @@ impl<A: Act> Pump<'_, A> {
             }
             let deadline = self.engine.next_deadline_ns();
             let wait = deadline.map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
-            let (mut policy, mut table, mut named, mut idle, mut heard) = (None, None, None, false, false);
+            let (mut policy, mut table, mut named, mut told) = (None, None, None, None);
+            let (mut idle, mut heard) = (false, false);
             let over = tokio::select! {
                 ready = self.stream.ready(), if self.wait == Wait::Wake => { ready.map_err(AgentError::Ring)?; false }
                 () = sleep_or_never(wait) => false,
@@ -219,6 +224,7 @@ impl<A: Act> Pump<'_, A> {
                 () = yield_or_never(self.wait != Wait::Wake) => false,
                 read = next_or_never(self.reader.as_mut()) => { table = Some(read); false }
                 answer = named_or_never(self.namer.as_mut()) => { named = answer; false }
+                update = told_or_never(self.pods.as_mut()) => { told = Some(update); false }
                 () = self.asked.next() => false,
                 () = heard_or_never(self.disks.as_ref()) => { heard = true; false }
                 new = changed_or_never(self.watch.as_mut()) => { policy = Some(Box::new(new)); false }
@@ -245,6 +251,11 @@ impl<A: Act> Pump<'_, A> {
             }
             if let Some((id, answer)) = named
                 && self.step(Input::Named(id, answer))? == Flow::End
+            {
+                return Ok(self.engine.counts());
+            }
+            if let Some(update) = told
+                && self.step(Input::Pods(Box::new(update)))? == Flow::End
             {
                 return Ok(self.engine.counts());
             }

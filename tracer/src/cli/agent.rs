@@ -24,6 +24,9 @@ pub struct Args {
     probes: super::probes::Args,
     #[command(flatten)]
     node: super::node::Args,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: super::kubernetes::Args,
     /// Where to answer /metrics by HTTP (docs/metrics.md), or none [default: 127.0.0.1:10912]
     #[arg(long, value_name = "ADDR:PORT")]
     metrics_address: Option<Metrics>,
@@ -57,7 +60,11 @@ pub fn run(args: &Args) -> Result<ExitCode, AgentError> {
             let kubelet_dir = args.node.kubelet_dir.clone();
             let settings =
                 agent::Settings { policy_file: args.policy.clone(), policy, kubelet_dir, runtime: args.node.socket() };
-            agent::limit(probes, rings, settings, mirror, doors)
+            #[cfg(feature = "kubernetes")]
+            let pods = args.kubernetes.feed()?;
+            #[cfg(not(feature = "kubernetes"))]
+            let pods = None;
+            agent::limit(probes, rings, settings, mirror, doors, pods)
         }
         Err(status) => Ok(status),
     }

@@ -28,7 +28,7 @@ pub struct KnownPod<'a> {
 
 impl Engine {
     /// All that have a cgroup or use a volume; none when nothing is limited.
-    pub fn pods(&self) -> Vec<KnownPod<'_>> {
+    pub fn known_pods(&self) -> Vec<KnownPod<'_>> {
         let Some(limiter) = &self.limiter else { return Vec::new() };
         let mut pods: BTreeMap<&PodUid, KnownPod<'_>> = BTreeMap::new();
         let known = |uid| KnownPod { uid, cgroup: None, named: self.called(uid), uses: Vec::new() };

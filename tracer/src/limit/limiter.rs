@@ -112,6 +112,13 @@ impl Limiter {
         self.uses.values().map(|used| &used.sighting)
     }
 
+    /// The volumes in use that an operation mounts, or moves.
+    pub fn sightings(&self, operation: &Operation) -> impl Iterator<Item = Sighting> {
+        let effects = operation.effects.as_deref().unwrap_or_default().iter();
+        let mounts = effects.filter(|effect| matches!(effect.kind, EffectKind::Attach | EffectKind::Move));
+        mounts.filter_map(|effect| sighting(&effect.mount, operation.end_ns, &self.kubelet))
+    }
+
     /// A mount goes by its key, wherever it was: its path may not be known any more, or be that of another one.
     fn effect(&mut self, effect: &Effect, end_ns: u64, now_ns: u64) -> Vec<Order> {
         let mut orders = self.not_used(effect.mount.key());

@@ -3,6 +3,7 @@
 //! No label comes from a string that others chose. Of the `prometheus` crate this takes the model and the text encoder:
 //! its registry keeps values of its own, and here they come from the loop, all of one moment, for each scrape.
 
+mod kubernetes;
 mod pods;
 
 use std::{borrow::Cow, collections::BTreeSet};
@@ -12,6 +13,7 @@ use prometheus::{
     proto::{self, LabelPair, MetricFamily, MetricType},
 };
 
+pub use self::kubernetes::KubernetesFigures;
 use crate::{
     engine::Counts,
     mirror::{ReadCounts, Sizes},
@@ -40,6 +42,8 @@ pub struct Figures {
     pub reads: ReadCounts,
     /// Pods, their volumes, and what they read and write.
     pub pods: Vec<PodFigure>,
+    /// What Kubernetes tells.
+    pub kubernetes: KubernetesFigures,
 }
 
 /// A hook that is attached.
@@ -299,6 +303,25 @@ pub const METRICS: &[Metric] = &[
         &[],
         "series of pods above the most that are told, 1,000",
         |figures| one(pods::left_out(figures)),
+    ),
+    Metric::gauge("mount_tracer_kubernetes_objects", &["kind"], "what is known of Kubernetes", kubernetes::objects),
+    Metric::counter(
+        "mount_tracer_kubernetes_requests_total",
+        &["resource"],
+        "requests to the Kubernetes API server",
+        kubernetes::requests,
+    ),
+    Metric::counter(
+        "mount_tracer_kubernetes_failures_total",
+        &["resource", "reason"],
+        "requests that failed, and watches that broke (docs/kubernetes.md)",
+        kubernetes::failures,
+    ),
+    Metric::counter(
+        "mount_tracer_kubernetes_volumes_total",
+        &["result"],
+        "volumes that the kubelet mounted, by what Kubernetes tells of them (docs/kubernetes.md)",
+        kubernetes::mounts,
     ),
 ];
 

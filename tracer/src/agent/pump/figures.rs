@@ -2,7 +2,8 @@
 
 use super::{Act, Pump};
 use crate::{
-    output::metrics::{Figures, HookFigure},
+    agent::Feed,
+    output::metrics::{Figures, HookFigure, KubernetesFigures},
     probe::losses::Losses,
 };
 
@@ -46,8 +47,11 @@ impl<A: Act> Pump<'_, A> {
         };
         let hooks = self.probes.attached().iter().map(hook).collect();
         let (counts, tally, (sizes, reads)) = (self.engine.counts(), self.engine.tally(), self.engine.kept());
-        let pods = self.pod_figures.as_mut().map(|hand| hand.read(&self.engine.pods())).unwrap_or_default();
-        Some(Figures { counts, tally, losses, hooks, sizes, reads, pods })
+        let pods = self.pod_figures.as_mut().map(|hand| hand.read(&self.engine.known_pods())).unwrap_or_default();
+        let (known, joined) = self.engine.joined();
+        let kubernetes =
+            KubernetesFigures { known, joined, counted: self.pods.as_ref().map(Feed::counted).unwrap_or_default() };
+        Some(Figures { counts, tally, losses, hooks, sizes, reads, pods, kubernetes })
     }
 }
 

@@ -10,12 +10,13 @@ use tokio::{
 
 use crate::{
     agent::{
-        AgentError,
+        AgentError, Feed,
         namer::{Answer, Namer},
         policy_watch::PolicyWatch,
         reader::{Read, Reader},
     },
     limit::policy::Policy,
+    pods::view::Update,
 };
 
 pub(super) async fn sleep_or_never(duration: Option<Duration>) {
@@ -42,6 +43,13 @@ pub(super) async fn next_or_never(reader: Option<&mut Reader>) -> Option<Read> {
 pub(super) async fn named_or_never(namer: Option<&mut Namer>) -> Option<Answer> {
     match namer {
         Some(namer) => namer.next().await,
+        None => future::pending().await,
+    }
+}
+
+pub(super) async fn told_or_never(feed: Option<&mut Feed>) -> Update {
+    match feed {
+        Some(feed) => feed.next().await,
         None => future::pending().await,
     }
 }

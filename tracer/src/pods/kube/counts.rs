@@ -1,28 +1,13 @@
 //! What was asked of the API server and what came of it, counted by whoever asks and read by whoever wants to know. Touches nothing else.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{ask::Ask, error::Fault};
+use crate::pods::asked::Counted;
 
 /// Counts.
 #[derive(Debug, Default)]
 pub struct Counts(Mutex<Counted>);
-
-/// What was counted.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// Requests by verb and resource.
-    pub requests: BTreeMap<(&'static str, &'static str), u64>,
-    /// Requests and watches that failed, by resource and the name of the fault.
-    pub faults: BTreeMap<(&'static str, &'static str), u64>,
-    /// Bytes of bodies.
-    pub bytes: u64,
-    /// Objects that lacked what no object can be without.
-    pub broken: u64,
-}
 
 impl Counts {
     /// What was counted so far.

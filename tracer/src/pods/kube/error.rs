@@ -97,7 +97,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Its name among counts.
+    /// Its name among counts, one of [`FAULTS`](crate::pods::asked::FAULTS).
     pub fn name(&self) -> &'static str {
         match self {
             Self::InCluster(_) | Self::Kubeconfig(_) => "config",
@@ -112,24 +112,52 @@ impl Fault {
             Self::Garbage(_) | Self::TooLong(_) => "garbage",
         }
     }
-
-    /// All names that there are.
-    pub const NAMES: [&'static str; 10] = [
-        "absent",
-        "config",
-        "connection",
-        "expired",
-        "forbidden",
-        "garbage",
-        "late",
-        "refused",
-        "throttled",
-        "unauthorized",
-    ];
 }
 
 /// The server's words may be anybody's: they stay in one line.
 fn words(message: &str) -> String {
     let line: String = message.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
     if line.is_empty() { line } else { format!(" ({})", cut(&line, WORDS)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::{
+        asked::{FAULTS, RESOURCES},
+        kube::ask::What,
+        objects::{ClaimKey, ClassKind},
+    };
+
+    fn refused(status: u16) -> Fault {
+        Fault::Refused { status, message: "no\nway\u{1b}[31m".to_owned(), after: None }
+    }
+
+    #[test]
+    fn every_fault_and_resource_is_counted() {
+        let garbage = serde_json::from_str::<u8>("x").unwrap_err();
+        let faults = [Fault::Late(Duration::ZERO), Fault::Cut, Fault::TooLong(1), Fault::Garbage(garbage)];
+        let refusals = [400, 401, 403, 404, 410, 429, 500].map(refused);
+        for fault in faults.into_iter().chain(refusals) {
+            assert!(FAULTS.contains(&fault.name()), "{fault:?}");
+        }
+        let key = ClaimKey { namespace: "shop".into(), name: "data".into() };
+        let classes = [ClassKind::Storage, ClassKind::Attributes].map(What::Classes);
+        let named = [What::Pods { node: "n".into() }, What::Claim(key)];
+        let volume = What::Volume { name: "pvc-1".into(), claim_uid: "c1".into() };
+        for what in classes.into_iter().chain(named).chain([volume]) {
+            assert!(RESOURCES.contains(&what.resource()), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_stays_in_one_line_and_names_the_right() {
+        let ask = Ask::List(What::Classes(ClassKind::Storage));
+        let line = KubeError::new(&ask, refused(403)).to_string();
+        assert_eq!(
+            line,
+            "cannot list storageclasses.storage.k8s.io at the Kubernetes API server: it says 403 (no way [31m); let the \
+             agent's ClusterRole have the verb list for storageclasses.storage.k8s.io (docs/kubernetes.md)"
+        );
+    }
 }
