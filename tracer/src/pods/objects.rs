@@ -39,6 +39,23 @@ impl Pod {
         self.volumes.iter().filter_map(|volume| self.claim_of(volume))
     }
 
+    /// Whether one of its volumes is of this claim.
+    pub fn uses(&self, claim: &ClaimKey) -> bool {
+        self.namespace == claim.namespace && self.volumes.iter().any(|volume| self.is_called(volume, &claim.name))
+    }
+
+    /// Whether a volume's claim has this name.
+    fn is_called(&self, volume: &PodVolume, claim: &str) -> bool {
+        match &volume.source {
+            Source::Claim { name } => **name == *claim,
+            Source::Ephemeral => {
+                let rest = claim.strip_prefix(&*self.name).and_then(|rest| rest.strip_prefix('-'));
+                rest == Some(&*volume.name)
+            }
+            Source::Csi { .. } | Source::HostPath { .. } | Source::Other => false,
+        }
+    }
+
     /// The claim of one of its volumes. That of an ephemeral one has a name that is made up of both names (`ephemeral.VolumeClaimName` of
     /// k8s.io/component-helpers).
     pub fn claim_of(&self, volume: &PodVolume) -> Option<ClaimKey> {

@@ -147,10 +147,23 @@ impl PodView {
             }
             Update::Pod(pod) => self.put(*pod),
             Update::PodGone(uid) => drop(self.pods.remove(&uid)),
-            Update::Claim(claim) => drop(self.claims.insert(claim.key.clone(), *claim)),
-            Update::ClaimGone(key) => drop(self.claims.remove(&key)),
-            Update::Volume(volume) => drop(self.volumes.insert(volume.name.clone(), *volume)),
-            Update::VolumeGone(name) => drop(self.volumes.remove(&name)),
+            Update::Claim(claim) => {
+                if self.pods.values().any(|pod| pod.uses(&claim.key)) {
+                    self.claims.insert(claim.key.clone(), *claim);
+                }
+                return self.forget_volumes();
+            }
+            Update::ClaimGone(key) => {
+                self.claims.remove(&key);
+                return self.forget_volumes();
+            }
+            Update::Volume(volume) => {
+                if self.claims.values().any(|claim| claim.volume.as_ref() == Some(&volume.name)) {
+                    self.volumes.insert(volume.name.clone(), *volume);
+                }
+                return;
+            }
+            Update::VolumeGone(name) => return drop(self.volumes.remove(&name)),
             Update::Classes(kind, classes) => {
                 self.classes(kind).clear();
                 for class in classes {
@@ -276,17 +289,23 @@ impl PodView {
     }
 
     fn others_use(&self, pod: &Pod, claim: &ClaimKey) -> bool {
-        let others = self.pods.values().filter(|other| other.uid != pod.uid && !other.over);
-        others.flat_map(Pod::claims).any(|used| used == *claim)
+        let mut others = self.pods.values().filter(|other| other.uid != pod.uid && !other.over);
+        others.any(|other| other.uses(claim))
     }
 
     /// Forgets what no pod uses.
     fn forget(&mut self) {
-        let Self { pods, claims, volumes, .. } = self;
+        let Self { pods, claims, .. } = self;
         if !claims.is_empty() {
             let used: HashSet<ClaimKey> = pods.values().flat_map(Pod::claims).collect();
             claims.retain(|key, _| used.contains(key));
         }
+        self.forget_volumes();
+    }
+
+    /// Forgets what no claim is bound to.
+    fn forget_volumes(&mut self) {
+        let Self { claims, volumes, .. } = self;
         if !volumes.is_empty() {
             let bound: HashSet<&str> = claims.values().filter_map(|claim| claim.volume.as_deref()).collect();
             volumes.retain(|name, _| bound.contains(&**name));

@@ -204,6 +204,13 @@ fn any_pod() -> impl Strategy<Value = Pod> {
     })
 }
 
+proptest! {
+    #[test]
+    fn a_pod_uses_the_claims_that_it_has(pod in any_pod(), key in any_key()) {
+        prop_assert_eq!(pod.uses(&key), pod.claims().any(|claim| claim == key));
+    }
+}
+
 fn any_key() -> impl Strategy<Value = ClaimKey> {
     let name = prop_oneof![
         (0..3).prop_map(|number| format!("c{number}")),
