@@ -17,5 +17,8 @@ mod node;
 #[path = "kubernetes/server.rs"]
 mod server;
 #[cfg(test)]
+#[path = "kubernetes/tls.rs"]
+mod tls;
+#[cfg(test)]
 #[path = "kubernetes/world.rs"]
 mod world;

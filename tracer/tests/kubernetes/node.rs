@@ -62,9 +62,14 @@ impl Drop for Node {
 
 impl Node {
     pub(crate) fn start(server: &Server, pace: Pace) -> Self {
+        Self::start_at(&format!("server: 'http://{}'", server.address), pace)
+    }
+
+    /// At a cluster as a kubeconfig has it.
+    pub(crate) fn start_at(cluster: &str, pace: Pace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("token"), "first").unwrap();
-        let kubeconfig = kubeconfig(server, &directory);
+        let kubeconfig = kubeconfig(cluster, &directory);
         let api = Arc::new(Api::new(Place::Kubeconfig(kubeconfig), pace.answer));
         let complaints = Arc::new(Mutex::new(Vec::new()));
         let (send, updates) = channel(64);
@@ -126,13 +131,12 @@ impl Node {
     }
 }
 
-fn kubeconfig(server: &Server, directory: &TempDir) -> PathBuf {
+fn kubeconfig(cluster: &str, directory: &TempDir) -> PathBuf {
     let file = directory.path().join("kubeconfig");
     let token = directory.path().join("token");
     let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'http://{}'}}}}]\n\
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{{cluster}}}}}]\n\
          users: [{{name: u, user: {{tokenFile: '{}'}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n",
-        server.address,
         token.display()
     );
     fs::write(&file, text).unwrap();

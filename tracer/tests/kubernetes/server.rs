@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
-use super::world::{Selection, World};
+use super::world::{Selection, World, event};
 
 /// How often a watch says that nothing happened.
 const BOOKMARK: Duration = Duration::from_millis(200);
@@ -67,6 +67,19 @@ impl Seen {
     }
 }
 
+/// What whoever serves a connection needs.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    state: Arc<Mutex<State>>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Shared {
+    pub(crate) async fn answer(&self, request: &Request<Incoming>) -> Result<Response<Pieces>, io::Error> {
+        answer(&self.state, self.changed.clone(), request).await
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     world: World,
@@ -94,10 +107,19 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(accept).await
+    }
+
+    /// With connections that are served so.
+    pub(crate) async fn start_with<F>(accept: impl FnOnce(TcpListener, Shared) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (state, changed) = (Arc::new(Mutex::new(State::default())), watch::Sender::new(0));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(accept(listener, Arc::clone(&state), changed.clone()));
+        let shared = Shared { state: Arc::clone(&state), changed: changed.subscribe() };
+        let task = tokio::spawn(accept(listener, shared));
         Self { state, changed, address, task }
     }
 
@@ -153,20 +175,21 @@ impl Server {
 
     pub(crate) async fn come_back(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        self.task = tokio::spawn(accept(listener, Arc::clone(&self.state), self.changed.clone()));
+        let shared = Shared { state: Arc::clone(&self.state), changed: self.changed.subscribe() };
+        self.task = tokio::spawn(accept(listener, shared));
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, changed: watch::Sender<u64>) {
+async fn accept(listener: TcpListener, shared: Shared) {
     // They end with this.
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (state, changed) = (Arc::clone(&state), changed.subscribe());
+        let shared = shared.clone();
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let (state, changed) = (Arc::clone(&state), changed.clone());
-                async move { answer(&state, changed, &request).await }
+                let shared = shared.clone();
+                async move { shared.answer(&request).await }
             });
             // Who is cut off sees it.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -175,7 +198,7 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, changed: watch:
 }
 
 /// A body that is sent piece by piece; an error cuts the connection.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(crate) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -323,10 +346,6 @@ fn looked_up(state: &Mutex<State>, asked: &Asked) -> Answer {
     };
     let text = sent(&mut state, &asked.selection.kind, &objects, text);
     whole(200, vec![Ok(text)])
-}
-
-fn event(what: &str, object: &Value) -> String {
-    format!("{}\n", json!({"type": what, "object": object}))
 }
 
 fn watching(state: &Arc<Mutex<State>>, mut changed: watch::Receiver<u64>, asked: Asked) -> Answer {

@@ -149,3 +149,8 @@ pub(crate) fn volume(name: &str, claim_uid: &str) -> Value {
 pub(crate) fn class(name: &str) -> Value {
     json!({"metadata": {"name": name, "annotations": {"mount-tracer.io/write-bps": "2Mi"}}, "parameters": {"a": "b"}})
 }
+
+/// A line of a watch.
+pub(crate) fn event(what: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": what, "object": object}))
+}

@@ -1,6 +1,6 @@
 //! IN: requests to the API server. Opens connections to it, reads the token, certificates and kubeconfig, and changes nothing there.
 //!
-//! All requests go by one connection where the server speaks HTTP/2, as API servers do: a node with 67 watches costs it one connection and not 67.
+//! Requests share a connection where the server speaks HTTP/2, as API servers do: a node with 67 watches does not cost it 67 of them.
 //! The `kube` crate knows who we are and whom to trust; bodies are read here, so that none is longer than it may be.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
