@@ -10,7 +10,12 @@ mod known_pods;
 mod naming;
 mod unknown;
 
-pub use self::{asking::Ask, counts::Counts, joining::Joined, known_pods::KnownPod};
+pub use self::{
+    asking::Ask,
+    counts::Counts,
+    joining::Joined,
+    known_pods::{KnownPod, KnownUse},
+};
 use self::{asking::Asking, joining::Joining, unknown::sets_attributes_of_unknown};
 use crate::{
     assemble::{Assemble, Assembled},

@@ -9,7 +9,7 @@ use super::CGROUP_ROOT;
 use crate::{
     correlate::Sighting,
     device::Dev,
-    engine::KnownPod,
+    engine::{KnownPod, KnownUse},
     host::{
         block::Block,
         io_stat,
@@ -36,35 +36,38 @@ impl PodFigures {
 
     /// Of all pods. What cannot be read is missing.
     pub(super) fn read(&mut self, pods: &[KnownPod<'_>]) -> Vec<PodFigure> {
-        let mounts: BTreeSet<MountKey> = pods.iter().flat_map(|pod| &pod.uses).map(|sighting| sighting.mount).collect();
+        let mounts: BTreeSet<MountKey> =
+            pods.iter().flat_map(|pod| &pod.uses).map(|used| used.sighting.mount).collect();
         self.described.retain(|mount, _| mounts.contains(mount));
         let mut users: HashMap<Dev, BTreeSet<&str>> = HashMap::new();
         for pod in pods {
-            for sighting in &pod.uses {
-                users.entry(sighting.dev).or_default().insert(pod.uid.as_str());
+            for used in &pod.uses {
+                users.entry(used.sighting.dev).or_default().insert(pod.uid.as_str());
             }
         }
         pods.iter().map(|pod| self.of_pod(pod, |dev| users.get(&dev).is_some_and(|pods| pods.len() > 1))).collect()
     }
 
     fn of_pod(&mut self, pod: &KnownPod<'_>, is_shared: impl Fn(Dev) -> bool) -> PodFigure {
-        let volumes = pod.uses.iter().map(|sighting| {
-            let described = self.described(sighting);
-            let is_persistent = described.as_ref().is_some_and(|described| described.is_persistent == Some(true));
-            VolumeFigure {
-                persistent_volume: is_persistent.then(|| sighting.volume.clone()),
-                driver: described.map(|described| described.driver),
-                device: self.device(sighting.dev),
-                shared: is_shared(sighting.dev),
-            }
-        });
-        let volumes = volumes.collect();
+        let volumes = pod.uses.iter().map(|used| self.volume(used, is_shared(used.sighting.dev))).collect();
         let stats = pod.cgroup.and_then(|cgroup| io_stat::of_cgroup(Path::new(CGROUP_ROOT), &cgroup.path).ok());
         let io = stats.unwrap_or_default().into_iter().filter_map(|(dev, stat)| Some((self.device(dev)?, stat)));
-        PodFigure {
-            named: pod.named.as_ref().map(|named| (named.namespace.clone(), named.pod.clone())),
-            volumes,
-            io: io.collect(),
+        PodFigure { named: pod.named.clone(), volumes, io: io.collect() }
+    }
+
+    /// By the words of Kubernetes where it has told of it, else by those of the kubelet's directory.
+    fn volume(&mut self, used: &KnownUse<'_>, shares_disk: bool) -> VolumeFigure {
+        let described = self.described(used.sighting);
+        let is_persistent = described.as_ref().is_some_and(|described| described.is_persistent == Some(true));
+        let by_directory = is_persistent.then(|| used.sighting.volume.clone());
+        let claim = used.claimed.map(|claimed| claimed.claim);
+        let bound = claim.and_then(|claim| claim.volume.as_ref()).map(ToString::to_string);
+        VolumeFigure {
+            claim: claim.map(|claim| claim.key.name.to_string()),
+            persistent_volume: bound.or(by_directory),
+            driver: described.map(|described| described.driver),
+            device: self.device(used.sighting.dev),
+            shared: shares_disk || used.claimed.is_some_and(|claimed| claimed.shared),
         }
     }
 

@@ -1,6 +1,6 @@
 //! PURE: the pods of the node as the engine knows them: by their cgroups, what they are called, and the volumes that they use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{Effect, Engine};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     pods::{
         PodCgroup, PodUid,
         cgroup_path::{Owner, PodName},
-        named::Named,
+        view::{Claimed, Whose},
     },
 };
 
@@ -20,10 +20,19 @@ pub struct KnownPod<'a> {
     pub uid: &'a PodUid,
     /// Its cgroup; `None` while it has none.
     pub cgroup: Option<&'a PodCgroup>,
-    /// What its runtime calls it, by any of its containers.
-    pub named: Option<Arc<Named>>,
+    /// Its namespace and name, as its runtime says them by any of its containers, or else Kubernetes.
+    pub named: Option<(String, String)>,
     /// The volumes that it uses.
-    pub uses: Vec<&'a Sighting>,
+    pub uses: Vec<KnownUse<'a>>,
+}
+
+/// A volume in use.
+#[derive(Clone, Debug)]
+pub struct KnownUse<'a> {
+    /// Where it was seen.
+    pub sighting: &'a Sighting,
+    /// The claim that it is of, where Kubernetes has told it.
+    pub claimed: Option<Claimed<'a>>,
 }
 
 impl Engine {
@@ -36,14 +45,28 @@ impl Engine {
             pods.entry(uid).or_insert_with(|| known(uid)).cgroup = Some(cgroup);
         }
         for sighting in limiter.uses() {
-            pods.entry(&sighting.pod_uid).or_insert_with(|| known(&sighting.pod_uid)).uses.push(sighting);
+            pods.entry(&sighting.pod_uid).or_insert_with(|| known(&sighting.pod_uid)).uses.push(self.used(sighting));
         }
         pods.into_values().collect()
     }
 
-    fn called(&self, uid: &PodUid) -> Option<Arc<Named>> {
+    fn called(&self, uid: &PodUid) -> Option<(String, String)> {
         let pod = PodName { uid: uid.clone(), qos: None };
-        self.asking.naming.name_of(&Owner { pod: Some(pod), container: None })
+        let named = self.asking.naming.name_of(&Owner { pod: Some(pod), container: None });
+        let by_runtime = named.map(|named| (named.namespace.clone(), named.pod.clone()));
+        by_runtime.or_else(|| {
+            let pod = self.pods()?.pod(uid).ok()?;
+            Some((pod.namespace.to_string(), pod.name.to_string()))
+        })
+    }
+
+    fn used<'a>(&'a self, sighting: &'a Sighting) -> KnownUse<'a> {
+        let whose = self.pods().and_then(|view| view.claim_of(&sighting.pod_uid, &sighting.volume).ok());
+        let claimed = match whose {
+            Some(Whose::Claim(claimed)) => Some(claimed),
+            Some(Whose::Pod(_)) | None => None,
+        };
+        KnownUse { sighting, claimed }
     }
 
     /// A volume that was mounted before the agent was there is a pod's like another.

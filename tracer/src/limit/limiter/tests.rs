@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod reload;
+mod seeded;
 
 use proptest::prelude::*;
 
@@ -33,7 +34,7 @@ fn policy(mode: &str) -> Policy {
     Policy::parse(text.as_bytes(), "policy.yaml").unwrap()
 }
 
-/// Time has come, and all was read up to now.
+/// All was read up to now.
 fn deadline(limiter: &mut Limiter, now_ns: u64) -> Vec<Order> {
     limiter.deadline(now_ns, now_ns)
 }
@@ -55,23 +56,6 @@ fn operation(kind: EffectKind, volume: &str) -> Operation {
     let mount = Mount { namespace: Some(Namespace { inum: 1, id: 1 }), path, dev: DISK, ..mount(id) };
     let effects = Some(vec![Effect { kind, propagated: Some(false), section: None, mount }]);
     Operation { effects, ..Operation::bare(Op::Mount, 1_000_000) }
-}
-
-#[test]
-fn a_volume_that_was_there_before_is_one_like_others() {
-    let mut limiter = limiter("enforce", &[CGROUP]);
-    let seed = operation(EffectKind::Attach, "pvc-1").effects.unwrap().remove(0).mount;
-    let orders = limiter.seeded(&seed, 7);
-    assert!(matches!(&orders[..], [Order::Inspect { dev: DISK, .. }]), "{orders:?}");
-    assert!(limiter.seeded(&seed, 8).is_empty(), "its table is read again");
-    assert_eq!(limiter.uses().count(), 1);
-    let elsewhere = Mount { namespace: Some(Namespace { inum: 2, id: 2 }), ..mount(6) };
-    assert!(limiter.seeded(&Mount { path: seed.path.clone(), ..elsewhere }, 9).is_empty(), "a look-alike");
-    // Another volume got its number while nobody looked.
-    let other = Mount { path: Ok(path("pvc-2").into_bytes()), ..seed };
-    let orders = limiter.seeded(&other, 10);
-    assert!(matches!(&orders[..], [Order::Close(_), Order::Inspect { .. }]), "{orders:?}");
-    assert_eq!(limiter.uses().map(|sighting| sighting.volume.as_str()).collect::<Vec<_>>(), ["pvc-2"]);
 }
 
 fn healthy(current: Option<Limits>) -> Inspected {
@@ -256,21 +240,6 @@ fn a_volume_that_is_unmounted_before_its_cgroup_can_be_opened_is_not_limited() {
     let orders = limiter.operation(&operation(EffectKind::Detach, "pvc-1"), 0);
     assert!(matches!(orders[..], [Order::Close(_)]), "{orders:?}");
     assert!(deadline(&mut limiter, u64::MAX).is_empty());
-}
-
-#[test]
-fn a_removed_cgroup_is_forgotten_with_what_was_written_there() {
-    let mut limiter = limiter("enforce", &[CGROUP]);
-    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
-    limiter.inspected(ticket, &healthy(None), 0);
-    limiter.written(ticket, written(LIMIT), 0);
-    limiter.cgroup_removed(ID + 1);
-    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
-    assert!(!limiter.inspected(ticket, &healthy(Some(LIMIT)), 0).is_empty(), "it is still known");
-    limiter.cgroup_removed(ID);
-    let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
-    assert_eq!(decision(&orders).decision, Outcome::Waiting);
-    assert!(limiter.ledger.ours(Key { cgroup_id: ID, disk: DISK, diskseq: Some(3) }).is_none());
 }
 
 #[test]

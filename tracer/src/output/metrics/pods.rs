@@ -24,6 +24,8 @@ pub struct PodFigure {
 /// A volume that a pod uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeFigure {
+    /// The claim, where Kubernetes has told it.
+    pub claim: Option<String>,
     /// The persistent volume, where it is known to be one.
     pub persistent_volume: Option<String>,
     /// Its driver.
@@ -74,12 +76,12 @@ fn or_empty(text: Option<&str>) -> String {
 pub(super) fn volumes(figures: &Figures) -> Vec<Sample> {
     let each = |([namespace, pod], figure): &Told<'_>| {
         let line = |volume: &VolumeFigure| {
-            let (driver, device) = (or_empty(volume.driver.as_deref()), or_empty(volume.device.as_deref()));
-            let shared = if volume.shared { "true" } else { "false" };
-            let labels =
-                [*namespace, *pod, "", &or_empty(volume.persistent_volume.as_deref()), &driver, &device, shared]
-                    .map(|label| label.to_owned().into());
-            (labels.to_vec(), 1)
+            let VolumeFigure { claim, persistent_volume, driver, device, shared } = volume;
+            let [claim, persistent_volume, driver, device] =
+                [claim, persistent_volume, driver, device].map(|text| or_empty(text.as_deref()));
+            let shared = if *shared { "true" } else { "false" };
+            let labels = [*namespace, *pod, &claim, &persistent_volume, &driver, &device, shared];
+            (labels.map(|label| label.to_owned().into()).to_vec(), 1)
         };
         figure.volumes.iter().map(line).collect::<Vec<Sample>>()
     };
@@ -118,6 +120,7 @@ pub(super) mod tests {
     pub(in crate::output::metrics) fn pod(number: usize, disks: usize) -> PodFigure {
         let stat = IoStat { read_bytes: 1, written_bytes: 2, reads: 3, writes: 4 };
         let volume = VolumeFigure {
+            claim: number.is_multiple_of(4).then(|| format!("data-{number}")),
             persistent_volume: Some(format!("pvc-{number}")),
             driver: Some("ebs.csi.aws.com".to_owned()),
             device: Some("nvme1n1".to_owned()),
@@ -144,7 +147,7 @@ pub(super) mod tests {
         let text = text(&figures).unwrap();
         for line in [
             r#"mount_tracer_volume_info{namespace="shop",pod="web-1",persistentvolumeclaim="",persistentvolume="pvc-1",driver="ebs.csi.aws.com",device="nvme1n1",shared="false"} 1"#,
-            r#"mount_tracer_volume_info{namespace="shop",pod="web-4",persistentvolumeclaim="",persistentvolume="",driver="ebs.csi.aws.com",device="nvme1n1",shared="true"} 1"#,
+            r#"mount_tracer_volume_info{namespace="shop",pod="web-4",persistentvolumeclaim="data-4",persistentvolume="",driver="ebs.csi.aws.com",device="nvme1n1",shared="true"} 1"#,
             r#"mount_tracer_pod_disk_read_bytes_total{namespace="shop",pod="web-1",device="nvme0n1"} 1"#,
             r#"mount_tracer_pod_disk_written_bytes_total{namespace="shop",pod="web-1",device="nvme0n1"} 2"#,
             r#"mount_tracer_pod_disk_reads_completed_total{namespace="shop",pod="web-1",device="nvme0n1"} 3"#,

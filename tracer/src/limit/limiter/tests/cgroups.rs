@@ -39,3 +39,18 @@ fn a_cgroup_that_is_found_gone_does_not_hide_the_next_one() {
     limiter.inspected(ticket, &without_cgroup(Reason::CgroupGone), 0);
     expect_look_at(ID + 1, &deadline(&mut limiter, FIRST_LOOK_NS));
 }
+
+#[test]
+fn a_removed_cgroup_is_forgotten_with_what_was_written_there() {
+    let mut limiter = limiter("enforce", &[CGROUP]);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    limiter.inspected(ticket, &healthy(None), 0);
+    limiter.written(ticket, written(LIMIT), 0);
+    limiter.cgroup_removed(ID + 1);
+    let ticket = inspection(&limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0));
+    assert!(!limiter.inspected(ticket, &healthy(Some(LIMIT)), 0).is_empty(), "it is still known");
+    limiter.cgroup_removed(ID);
+    let orders = limiter.operation(&operation(EffectKind::Attach, "pvc-1"), 0);
+    assert_eq!(decision(&orders).decision, Outcome::Waiting);
+    assert!(limiter.ledger.ours(Key { cgroup_id: ID, disk: DISK, diskseq: Some(3) }).is_none());
+}
