@@ -6,10 +6,14 @@ mod disks;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::sync::Arc;
 
-pub use self::disks::{DiskRow, DisksRow};
+pub use self::{
+    disks::{DiskRow, DisksRow},
+    volumes::{ClaimRow, VolumeRow},
+};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
@@ -42,12 +46,19 @@ pub enum Question {
     Audit,
     /// The disks of the node, and how many came and went.
     Disks,
+    /// The volumes that pods use, with their claims.
+    Volumes,
 }
 
 impl Question {
     /// Every one of them, by name.
-    const NAMES: [(&'static str, Self); 4] =
-        [("tables", Self::Tables), ("sections", Self::Sections), ("audit", Self::Audit), ("disks", Self::Disks)];
+    const NAMES: [(&'static str, Self); 5] = [
+        ("tables", Self::Tables),
+        ("sections", Self::Sections),
+        ("audit", Self::Audit),
+        ("disks", Self::Disks),
+        ("volumes", Self::Volumes),
+    ];
 }
 
 /// Why a line is no question.
@@ -119,6 +130,8 @@ pub struct Answer {
     pub sections: Vec<SectionRow>,
     /// One line; `None` but for [`Question::Disks`].
     pub disks: Option<DisksRow>,
+    /// A line for each, by pods; empty but for [`Question::Volumes`].
+    pub volumes: Vec<VolumeRow>,
     /// The last line.
     pub end: End,
 }
@@ -292,6 +305,7 @@ impl Answer {
             .chain(self.detached.iter().map(line))
             .chain(self.sections.iter().map(line))
             .chain(self.disks.iter().map(line))
+            .chain(self.volumes.iter().map(line))
             .chain(std::iter::once_with(move || line(end)))
     }
 }

@@ -19,7 +19,7 @@ pub use self::{
 use self::{asking::Asking, joining::Joining, unknown::sets_attributes_of_unknown};
 use crate::{
     assemble::{Assemble, Assembled},
-    control::{Answer, DisksRow, Question},
+    control::{Answer, DisksRow, Question, VolumeRow},
     decode::{DecodeError, Fact, decode},
     existing::Existing,
     host::{
@@ -163,7 +163,9 @@ impl Engine {
     pub fn answer(&self, question: Question) -> Answer {
         let whose = |namespace| self.asking.whose(namespace);
         let answer = self.mirror.as_ref().map(|mirror| question.answered_by(mirror, whose)).unwrap_or_default();
-        Answer { disks: (question == Question::Disks).then(|| DisksRow::of(&self.disks)), ..answer }
+        let disks = (question == Question::Disks).then(|| DisksRow::of(&self.disks));
+        let pods = if question == Question::Volumes { self.known_pods() } else { Vec::new() };
+        Answer { disks, volumes: pods.iter().flat_map(VolumeRow::of_pod).collect(), ..answer }
     }
 
     /// When it wants [`Input::Deadline`] next, `CLOCK_BOOTTIME` in nanoseconds.

@@ -108,7 +108,7 @@ pub enum User {
 pub enum Target {
     /// A mount, by `mnt_id`: it is to be unmounted.
     Mount(u32),
-    /// Block devices, a whole disk with its partitions, and the file systems on them: nobody may use them any more.
+    /// Block devices, as a whole disk with its partitions, and file systems, which need not be on any: nobody may use them any more.
     Devices {
         /// The devices' own numbers.
         nodes: BTreeSet<Dev>,

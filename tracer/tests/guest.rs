@@ -26,6 +26,7 @@ mod guest {
     pub(crate) mod callers32;
     pub(crate) mod changes;
     pub(crate) mod check;
+    pub(crate) mod claims;
     pub(crate) mod counting;
     pub(crate) mod deployed;
     pub(crate) mod detached;
@@ -86,13 +87,21 @@ mod guest {
     pub(crate) mod raw32;
     pub(crate) mod screen;
     pub(crate) mod trial;
+
+    // What stands in for a cluster: the tests of the client have more of it.
+    #[expect(dead_code, reason = "the trials need less of it")]
+    #[path = "../kubernetes/server.rs"]
+    pub(crate) mod server;
+    #[expect(dead_code, reason = "the trials need less of it")]
+    #[path = "../kubernetes/world.rs"]
+    pub(crate) mod world;
 }
 
 #[cfg(target_arch = "x86_64")]
 use guest::callers32;
 use guest::{
-    actor, burst, changes, check, counting, deployed, detached, disks, doors, existing, expiry, failures, flags,
-    floods, gone, ground, groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked,
+    actor, burst, changes, check, claims, counting, deployed, detached, disks, doors, existing, expiry, failures,
+    flags, floods, gone, ground, groups, limits, links, list, loss, matches, mirror, mirror::storms, mirror::unhooked,
     missing, moves, names, namespaces, operations, order, owners, parts, paths, pivots, pods, policies, program,
     propagation, races, recordings, refusals, reloads, secrets, strange, superblocks, terminal, trees, trial, who,
 };
@@ -135,6 +144,7 @@ fn main() -> ExitCode {
         secrets::trials(),
         list::trials(),
         who::trials(),
+        claims::trials(),
         disks::trials(),
         owners::trials(),
         flags::trials(),

@@ -60,14 +60,14 @@ impl PodFigures {
         let described = self.described(used.sighting);
         let is_persistent = described.as_ref().is_some_and(|described| described.is_persistent == Some(true));
         let by_directory = is_persistent.then(|| used.sighting.volume.clone());
-        let claim = used.claimed.map(|claimed| claimed.claim);
+        let claim = used.claimed().map(|claimed| claimed.claim);
         let bound = claim.and_then(|claim| claim.volume.as_ref()).map(ToString::to_string);
         VolumeFigure {
             claim: claim.map(|claim| claim.key.name.to_string()),
             persistent_volume: bound.or(by_directory),
             driver: described.map(|described| described.driver),
             device: self.device(used.sighting.dev),
-            shared: shares_disk || used.claimed.is_some_and(|claimed| claimed.shared),
+            shared: shares_disk || used.claimed().is_some_and(|claimed| claimed.shared),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `mount-tracer who`: flags -> what is asked about, and how its holders look. Needs no probes.
 
+mod claims;
 mod sought;
 
 use std::{
@@ -37,7 +38,7 @@ const SYS: &str = "/sys";
 
 /// Flags of `who`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("sought").required(true).args(["name", "path", "device", "mount", "list_columns"]))]
+#[command(group = clap::ArgGroup::new("sought").required(true).args(["name", "path", "device", "mount", "claim", "list_columns"]))]
 pub struct Args {
     /// A path, or the node of a block device: both begin with a slash
     #[arg(value_name = "PATH|DEVICE")]
@@ -51,6 +52,9 @@ pub struct Args {
     /// A mount in any namespace, by its id: of mountinfo, or the one that is never used again
     #[arg(long, value_name = "ID")]
     mount: Option<u64>,
+    /// A PersistentVolumeClaim of a pod of this node, as a running agent knows it
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    claim: Option<String>,
     #[command(flatten)]
     runtime: super::node::Runtime,
     #[command(flatten)]
@@ -108,13 +112,16 @@ enum WhoError {
 
 impl Args {
     fn sought(&self) -> Result<Sought, String> {
+        if let Some(claim) = &self.claim {
+            return Sought::of_claim(claim);
+        }
         match (&self.name, &self.path, &self.device, self.mount) {
             (Some(name), ..) => Sought::of_name(name),
             (_, Some(path), ..) => Sought::of_path(path),
             (_, _, Some(device), _) => Sought::of_device(device),
             (.., Some(id)) => Ok(Sought::Mount(id)),
             // One of them is required.
-            _ => Err("say what is held: a path, a device, or --mount ID".to_owned()),
+            _ => Err("say what is held: a path, a device, --mount ID or --claim NAMESPACE/NAME".to_owned()),
         }
     }
 

@@ -19,7 +19,7 @@ impl Question {
                 Answer { tables: tables(mirror, whose), detached: Some(Detached { detached }), ..end }
             }
             Self::Sections => Answer { sections: mirror.lately().map(section_row).collect(), ..end },
-            Self::Audit | Self::Disks => end,
+            Self::Audit | Self::Disks | Self::Volumes => end,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     pods::{
         PodCgroup, PodUid,
         cgroup_path::{Owner, PodName},
-        view::{Claimed, Whose},
+        view::{Claimed, Whose, Why},
     },
 };
 
@@ -31,8 +31,23 @@ pub struct KnownPod<'a> {
 pub struct KnownUse<'a> {
     /// Where it was seen.
     pub sighting: &'a Sighting,
+    /// Whose it is by Kubernetes, or why that is not known; `None` where nobody asks it.
+    pub whose: Option<Result<Whose<'a>, Why>>,
+}
+
+impl<'a> KnownUse<'a> {
     /// The claim that it is of, where Kubernetes has told it.
-    pub claimed: Option<Claimed<'a>>,
+    pub fn claimed(&self) -> Option<Claimed<'a>> {
+        match self.whose {
+            Some(Ok(Whose::Claim(claimed))) => Some(claimed),
+            _ => None,
+        }
+    }
+
+    /// Why it is not known whose it is.
+    pub fn why(&self) -> Option<Why> {
+        self.whose.as_ref()?.as_ref().err().copied()
+    }
 }
 
 impl Engine {
@@ -61,12 +76,8 @@ impl Engine {
     }
 
     fn used<'a>(&'a self, sighting: &'a Sighting) -> KnownUse<'a> {
-        let whose = self.pods().and_then(|view| view.claim_of(&sighting.pod_uid, &sighting.volume).ok());
-        let claimed = match whose {
-            Some(Whose::Claim(claimed)) => Some(claimed),
-            Some(Whose::Pod(_)) | None => None,
-        };
-        KnownUse { sighting, claimed }
+        let whose = self.pods().map(|view| view.claim_of(&sighting.pod_uid, &sighting.volume));
+        KnownUse { sighting, whose }
     }
 
     /// A volume that was mounted before the agent was there is a pod's like another.

@@ -23,6 +23,8 @@ pub(super) struct Sorted<'a> {
     /// The file systems that are meant.
     pub(super) superblocks: BTreeSet<Dev>,
     pub(super) nodes: BTreeSet<Dev>,
+    /// All is to go, not a mount alone.
+    all: bool,
 }
 
 impl<'a> Sorted<'a> {
@@ -38,7 +40,16 @@ impl<'a> Sorted<'a> {
                 let meant: HashSet<u32> = placed.iter().filter(|(_, placed)| on(placed)).map(|(id, _)| *id).collect();
                 let below = below(&meant, &placed);
                 let (nodes, superblocks) = (nodes.clone(), superblocks.clone());
-                Self { placed, meant, below, along: HashSet::new(), stay: HashSet::new(), superblocks, nodes }
+                Self {
+                    placed,
+                    meant,
+                    below,
+                    along: HashSet::new(),
+                    stay: HashSet::new(),
+                    superblocks,
+                    nodes,
+                    all: true,
+                }
             }
         }
     }
@@ -50,16 +61,11 @@ impl<'a> Sorted<'a> {
         let has_children = |id: &u32| placed.values().any(|(_, listed)| is_child(listed, *id));
         let (stay, along) = copies.into_iter().filter(|id| !meant.contains(id)).partition(has_children);
         let superblocks = placed.get(&id).map(|(_, listed)| listed.mount.dev).into_iter().collect();
-        Self { placed, meant, below, along, stay, superblocks, nodes: BTreeSet::new() }
+        Self { placed, meant, below, along, stay, superblocks, nodes: BTreeSet::new(), all: false }
     }
 
     pub(super) fn is_meant(&self, dev: Dev) -> bool {
         self.superblocks.contains(&dev)
-    }
-
-    /// Whether all is to go, not a mount alone.
-    fn of_devices(&self) -> bool {
-        !self.nodes.is_empty()
     }
 
     /// A line for each mount of which a process keeps something.
@@ -106,7 +112,7 @@ impl<'a> Sorted<'a> {
         match why {
             Why::GoesAlong => Blocks::Nothing,
             // The device is asked about: each of its mounts is in the way.
-            _ if self.of_devices() => Blocks::Device,
+            _ if self.all => Blocks::Device,
             Why::Keeps | Why::KeepsBelow | Why::KeepsCopy | Why::Below | Why::Uses => Blocks::Unmount,
             Why::KeepsElsewhere | Why::KeepsDetached | Why::KeepsDevice | Why::SameFileSystem | Why::CopyStays => {
                 Blocks::Device
@@ -129,7 +135,7 @@ impl<'a> Sorted<'a> {
         };
         let meant = self.meant.iter().filter_map(|id| self.placed.get(id).copied());
         let mount = meant.into_iter().find(|(_, listed)| above(listed));
-        let blocks = if self.of_devices() || mount.is_none() { Blocks::Device } else { Blocks::Unmount };
+        let blocks = if self.all || mount.is_none() { Blocks::Device } else { Blocks::Unmount };
         Some(Holder { blocks, who: Who::Kernel(user), why: Why::Uses, mount, does: BTreeMap::new() })
     }
 
@@ -138,7 +144,7 @@ impl<'a> Sorted<'a> {
             let (table, listed) = *placed;
             let id = listed.mount.id;
             let why = if self.meant.contains(&id) {
-                self.of_devices().then_some(Why::SameFileSystem)?
+                self.all.then_some(Why::SameFileSystem)?
             } else if self.below.contains(&id) {
                 Why::Below
             } else if self.along.contains(&id) {

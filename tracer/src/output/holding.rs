@@ -225,12 +225,13 @@ impl Asked<'_> {
                 let numbers = |all: &std::collections::BTreeSet<_>| {
                     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
                 };
-                let of = if nodes == superblocks {
-                    String::new()
-                } else {
-                    format!(", file systems {}", numbers(superblocks))
-                };
-                format!("{typed}: block device {}{of}", numbers(nodes))
+                let device = format!("block device {}", numbers(nodes));
+                let systems = format!("file systems {}", numbers(superblocks));
+                match (nodes.is_empty(), nodes == superblocks) {
+                    (true, _) => format!("{typed}: {systems}"),
+                    (_, true) => format!("{typed}: {device}"),
+                    _ => format!("{typed}: {device}, {systems}"),
+                }
             }
         }
     }

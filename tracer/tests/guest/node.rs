@@ -260,6 +260,11 @@ impl Agent {
         Ok(next)
     }
 
+    /// What it has said so far on its standard error.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.program.errors()
+    }
+
     /// The next decision, whatever it is.
     pub(crate) fn next(&mut self) -> Result<Value> {
         self.program.next_json(Instant::now() + LINE)?.context("the agent ended")

@@ -28,8 +28,8 @@ const SHORT: &str = "links,check,operations,moves,trees,detached,changes,namespa
 
 /// The limiter, which asks little of the kernel: once, where a tracer starts and ends in the shortest time.
 const LIMITER: &str = "policies,limits,matches,refusals,reloads,doors";
-/// Forms, losses and bursts, the limiter's writes, every kind of disk, and that a comparison without a hook fails: once, on the newest kernel that gates.
-const REST: &str = "names,paths,terminal,secrets,flags,recordings,order,burst,loss,races,limits,unhooked,disks";
+/// Claims, forms, losses and bursts, the limiter's writes, every kind of disk, and that a comparison without a hook fails: once, on the newest kernel that gates.
+const REST: &str = "claims,names,paths,terminal,secrets,flags,recordings,order,burst,loss,races,limits,unhooked,disks";
 /// More at once than a reader takes, and who reads tables: once, on a kernel without a limit for what one call may change.
 const STORMS: &str = "storms,counting";
 

@@ -8,7 +8,10 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
 
-use super::super::nearest::nearest;
+use super::{
+    super::nearest::nearest,
+    claims::{self, ClaimsError, Volume},
+};
 use crate::{
     device::Dev,
     holders::Target,
@@ -18,7 +21,9 @@ use crate::{
 };
 
 /// What may be typed.
-const FORMS: &str = "write a path or a device's node with a slash in front, --device MAJOR:MINOR, or --mount ID";
+const FORMS: &str = "write a path or a device's node with a slash in front, --device MAJOR:MINOR, --mount ID, or --claim NAMESPACE/NAME";
+/// Where a running agent answers.
+const SOCKET: &str = "/run/mount-tracer/agent.sock";
 /// Names that are shown when what was asked about is not there.
 const NEAREST: usize = 3;
 
@@ -33,6 +38,8 @@ pub(super) enum Sought {
     Device(Dev),
     /// A mount, by either of its ids.
     Mount(u64),
+    /// A claim, `NAMESPACE/NAME`.
+    Claim(String),
 }
 
 /// Why it cannot be told what is meant on this node.
@@ -69,6 +76,20 @@ pub(super) enum SoughtError {
         /// It.
         id: u64,
     },
+    /// No pod of this node uses such a claim.
+    #[error(
+        "no pod of this node uses a claim {claim}{}; the agent knows of those that it was told of (docs/kubernetes.md)",
+        meant(near)
+    )]
+    NoClaim {
+        /// It.
+        claim: String,
+        /// Those most like it.
+        near: Vec<String>,
+    },
+    /// The agent has not told.
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
     /// The mount is in no table that can be read.
     #[error("{} lies on a mount that is in no mount table: it was unmounted lazily; ask for its device", path.display())]
     Detached {
@@ -78,7 +99,7 @@ pub(super) enum SoughtError {
 }
 
 fn meant(near: &[String]) -> String {
-    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
+    if near.is_empty() { String::new() } else { format!("; did you mean {}", near.join(" or ")) }
 }
 
 impl Sought {
@@ -101,12 +122,22 @@ impl Sought {
         }
     }
 
+    pub(super) fn of_claim(claim: &str) -> Result<Self, String> {
+        match claim.split_once('/') {
+            Some((namespace, name)) if ![namespace, name].contains(&"") && !name.contains('/') => {
+                Ok(Self::Claim(claim.to_owned()))
+            }
+            _ => Err(format!("`{claim}` is no claim; write --claim NAMESPACE/NAME")),
+        }
+    }
+
     /// As it was typed.
     pub(super) fn typed(&self) -> String {
         match self {
             Self::Path(path) | Self::Node(path) => path.display().to_string(),
             Self::Device(dev) => dev.to_string(),
             Self::Mount(id) => format!("mount {id}"),
+            Self::Claim(claim) => format!("claim {claim}"),
         }
     }
 
@@ -116,6 +147,7 @@ impl Sought {
             Self::Path(path) => mount_of(path, tables),
             Self::Node(path) => devices(node(path, tables)?, tables, sys),
             Self::Device(dev) => devices(*dev, tables, sys),
+            Self::Claim(claim) => file_systems(claim, &claims::volumes(Path::new(SOCKET))?),
             Self::Mount(id) => {
                 let is_it = |listed: &&Listed| u64::from(listed.mount.id) == *id || listed.mount.id_unique == Some(*id);
                 let found = tables.iter().flat_map(|table| &table.mounts).find(is_it);
@@ -163,6 +195,18 @@ fn devices(dev: Dev, tables: &[MountTable], sys: &Path) -> Result<Target, Sought
     let mounts = tables.iter().flat_map(|table| &table.mounts);
     let on = mounts.filter(|listed| anonymous_on(listed, &nodes)).map(|listed| listed.mount.dev);
     let superblocks = nodes.iter().copied().chain(on).collect();
+    Ok(Target::Devices { nodes, superblocks })
+}
+
+/// Those of a claim, and the devices that they are on.
+fn file_systems(claim: &str, volumes: &[Volume]) -> Result<Target, SoughtError> {
+    let its = volumes.iter().filter(|volume| volume.claim().as_deref() == Some(claim));
+    let superblocks: BTreeSet<Dev> = its.map(|volume| volume.dev).collect();
+    if superblocks.is_empty() {
+        let near = most_like(claim, volumes.iter().filter_map(Volume::claim).collect());
+        return Err(SoughtError::NoClaim { claim: claim.to_owned(), near });
+    }
+    let nodes = superblocks.iter().copied().filter(|dev| dev.major != 0).collect();
     Ok(Target::Devices { nodes, superblocks })
 }
 
@@ -217,7 +261,26 @@ mod tests {
         for wrong in ["sdb", "web-0", "8:16", ""] {
             assert!(Sought::of_name(wrong).unwrap_err().contains("--mount ID"), "{wrong}");
         }
+        for wrong in ["data", "/data", "shop/", "shop/data/x"] {
+            assert!(Sought::of_claim(wrong).unwrap_err().contains("NAMESPACE/NAME"), "{wrong}");
+        }
         assert!(Sought::of_device("sdb").unwrap_err().contains("MAJOR:MINOR"));
+    }
+
+    #[test]
+    fn a_claim_is_its_file_systems() {
+        let volume = |claim: &str, dev: &str| -> Volume {
+            let line = format!(r#"{{"namespace":"shop","claim":{{"name":"{claim}"}},"dev":"{dev}"}}"#);
+            serde_json::from_str(&line).unwrap()
+        };
+        let volumes = [volume("data", "259:3"), volume("data", "259:3"), volume("logs", "0:45")];
+        let dev = |text: &str| BTreeSet::from([text.parse::<Dev>().unwrap()]);
+        let target = file_systems("shop/data", &volumes).unwrap();
+        assert_eq!(target, Target::Devices { nodes: dev("259:3"), superblocks: dev("259:3") });
+        let target = file_systems("shop/logs", &volumes).unwrap();
+        assert_eq!(target, Target::Devices { nodes: BTreeSet::new(), superblocks: dev("0:45") });
+        let error = file_systems("shop/dat", &volumes).unwrap_err().to_string();
+        assert!(error.contains("did you mean shop/data"), "{error}");
     }
 
     #[test]
