@@ -89,7 +89,7 @@ mod guest {
     pub(crate) mod trial;
 
     // What stands in for a cluster: the tests of the client have more of it.
-    #[expect(dead_code, reason = "the trials need less of it")]
+    #[expect(dead_code, clippy::unwrap_used, reason = "the trials need less of it, and it is for tests alone")]
     #[path = "../kubernetes/server.rs"]
     pub(crate) mod server;
     #[expect(dead_code, reason = "the trials need less of it")]

@@ -3,7 +3,7 @@
 use super::{Blocks, Holder, How, User, Who, Why};
 use crate::{
     listed::{MountTable, Task},
-    output::{escape::escape, words},
+    output::words,
 };
 
 /// What ends it; nothing for what goes along.
@@ -14,10 +14,10 @@ pub fn remedy(holder: &Holder<'_>) -> Option<String> {
     Some(match holder.who {
         Who::Process(process) => of_process(&process.task, holder),
         Who::Kernel(User::Loop { name, .. }) => format!("losetup -d /dev/{name}"),
-        Who::Kernel(User::Swap { path, .. }) => format!("swapoff {}", escape(path)),
+        Who::Kernel(User::Swap { path, .. }) => format!("swapoff {}", quoted(path)),
         Who::Kernel(User::Stacked { name, .. }) => format!("take /dev/{name} apart first"),
         Who::Mount(table, listed) => {
-            let path = listed.mount.path.as_ref().map_or_else(|_| "it".to_owned(), |path| escape(path));
+            let path = listed.mount.path.as_deref().map_or_else(|_| "PATH".to_owned(), quoted);
             of_mount(table, &path, holder.why)
         }
     })
@@ -37,10 +37,20 @@ fn of_mount(table: &MountTable, path: &str, why: Why) -> String {
         let inum = table.namespace.inum;
         return format!("let go of mount namespace {inum}: a descriptor or a bind of it keeps it");
     };
-    let unmount = format!("nsenter -t {} -m umount {path}", task.pid);
     match container(task) {
-        Some(container) if why != Why::Below => format!("stop {container}, or {unmount}"),
-        _ => unmount,
+        Some(container) if why != Why::Below => format!("stop {container}"),
+        // The node's own program (util-linux 2.34): one that lies in that namespace may be anything.
+        _ => format!("umount -N {} {path}", task.pid),
+    }
+}
+
+/// A word for a shell: whoever mounts chooses the path. What cannot be typed is not offered.
+fn quoted(path: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:=@%+,".contains(byte);
+    match str::from_utf8(path) {
+        Ok(text) if path.iter().all(is_plain) => text.to_owned(),
+        Ok(text) if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => "PATH".to_owned(),
     }
 }
 

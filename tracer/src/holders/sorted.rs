@@ -58,7 +58,11 @@ impl<'a> Sorted<'a> {
         let meant = HashSet::from([id]);
         let below = below(&meant, &placed);
         let copies = placed.get(&id).map(|meant| along::copies(*meant, tables, &placed)).unwrap_or_default();
-        let has_children = |id: &u32| placed.values().any(|(_, listed)| is_child(listed, *id));
+        // What stands on its very root covers it as a whole, and the kernel looks through it (`find_topper` of `fs/pnode.c`).
+        let covers = |listed: &Listed, id: u32| {
+            placed.get(&id).is_some_and(|(_, below)| below.mount.path.is_ok() && below.mount.path == listed.mount.path)
+        };
+        let has_children = |id: &u32| placed.values().any(|(_, listed)| is_child(listed, *id) && !covers(listed, *id));
         let (stay, along) = copies.into_iter().filter(|id| !meant.contains(id)).partition(has_children);
         let superblocks = placed.get(&id).map(|(_, listed)| listed.mount.dev).into_iter().collect();
         Self { placed, meant, below, along, stay, superblocks, nodes: BTreeSet::new(), all: false }

@@ -152,12 +152,41 @@ fn each_holder_says_what_ends_it() {
         "end process 1000, or let it change its directory",
         "end process 1001",
         "swapoff /vol/swap",
-        "nsenter -t 10 -m umount /vol/sub",
+        "umount -N 10 /vol/sub",
         "let go of mount namespace 3: a descriptor or a bind of it keeps it",
     ] {
         assert!(said.iter().flatten().any(|said| said == expected), "{expected}: {said:?}");
     }
     assert_eq!(said.last(), Some(&None), "what goes along needs nothing");
+}
+
+#[test]
+fn a_path_is_one_word_for_a_shell() {
+    let mut tables = node();
+    tables[0] = table(
+        1,
+        "1 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n10 1 8:16 / /vol rw shared:5 - ext4 /dev/sdb rw\n\
+         11 10 0:50 / /vol/a;\\040touch\\040'x rw - tmpfs t rw\n12 10 0:51 / /vol/\\012b rw - tmpfs t rw\n",
+    );
+    let seen = Seen { tables, ..Seen::default() };
+    let said: Vec<String> = holders(&Target::Mount(10), &seen).iter().filter_map(remedy).collect();
+    assert!(said.contains(&r"umount -N 10 '/vol/a; touch '\''x'".to_owned()), "{said:?}");
+    assert!(said.contains(&"umount -N 10 PATH".to_owned()), "{said:?}");
+}
+
+/// What covers a copy as a whole does not make it stay: the kernel looks through it, at who uses the copy (`find_topper`).
+#[test]
+fn a_copy_that_is_covered_goes_along() {
+    let mut tables = node();
+    tables[1] = table(
+        2,
+        "100 99 0:60 / / rw - overlay o rw\n101 100 8:1 / /host rw master:1 - ext4 /dev/sda1 rw\n\
+         110 101 8:16 / /host/vol rw master:5 - ext4 /dev/sdb rw\n111 110 0:52 / /host/vol rw - tmpfs t rw\n",
+    );
+    let seen = Seen { tables, processes: vec![process(1002, &[(How::Reading, 110)])], ..Seen::default() };
+    let told = told(&Target::Mount(10), &seen);
+    assert!(told.contains(&(Blocks::Unmount, Why::KeepsCopy, 1002)), "{told:?}");
+    assert!(told.contains(&(Blocks::Nothing, Why::GoesAlong, 110)), "{told:?}");
 }
 
 /// A few mounts in each of a few tables, as trees, on few devices.

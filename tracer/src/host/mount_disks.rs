@@ -62,6 +62,12 @@ fn behind(found: &Result<Vec<Disk>, NoDisk>, protected: Option<&Protected>) -> B
     found.as_ref().map(|disks| disks.iter().map(used).collect()).map_err(|why| *why)
 }
 
+/// The devices of each btrfs that is mounted, by its number; one that no mount leads to is missing.
+pub fn devices_of_btrfs(tables: &[MountTable], proc: &Path, block: &Block) -> BTreeMap<Dev, Vec<Dev>> {
+    let each = fsids(tables, proc).into_iter();
+    each.filter_map(|(dev, fsid)| Some((dev, block.devices_of_btrfs(fsid).ok()?))).collect()
+}
+
 /// Which btrfs has which number, as far as one of its mounts can be reached.
 fn fsids(tables: &[MountTable], proc: &Path) -> BTreeMap<Dev, Fsid> {
     let mut found = BTreeMap::new();

@@ -138,7 +138,9 @@ impl Look<'_> {
             let mut fields = line.split_ascii_whitespace();
             let range = fields.next()?;
             let (dev, inode) = (fields.nth(2)?, fields.next()?);
-            (inode != "0" && seen.insert((dev, inode))).then_some(range)
+            // By two mounts it has two paths.
+            let path = fields.next();
+            (inode != "0" && seen.insert((dev, inode, path))).then_some(range)
         });
         pieces
             .filter_map(|range| self.at(&self.process.join("map_files").join(unpadded(range)?), How::Mapped).ok()?)

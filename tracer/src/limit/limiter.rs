@@ -90,13 +90,15 @@ impl Limiter {
     /// A mount is there, told by a reading of its table: it may have been there before, or be one whose record was lost.
     pub fn seeded(&mut self, mount: &Mount, now_ns: u64) -> Vec<Order> {
         let key = mount.key();
-        let Some(sighting) = sighting(mount, now_ns, &self.kubelet) else { return Vec::new() };
-        let is_same =
-            |used: &Use| (&used.sighting.pod_uid, &used.sighting.volume) == (&sighting.pod_uid, &sighting.volume);
-        if self.uses.get(&key).is_some_and(is_same) {
+        let sighting = sighting(mount, now_ns, &self.kubelet);
+        let what = |one: &Sighting| (one.pod_uid.clone(), one.volume.clone(), one.dev);
+        let known = self.uses.get(&key).map(|used| what(&used.sighting));
+        if known == sighting.as_ref().map(what) {
             return Vec::new();
         }
+        // Before Linux 6.8 the number may be another mount's by now.
         let mut orders = self.not_used(key);
+        let Some(sighting) = sighting else { return orders };
         self.remember(&sighting);
         orders.extend(self.begin(sighting, Start::Again, now_ns));
         orders

@@ -261,7 +261,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "mount_tracer_volume_info",
         &["namespace", "pod", "persistentvolumeclaim", "persistentvolume", "driver", "device", "shared"],
-        "1; a volume that a pod uses, and the whole disk that it lies on; what is not known is empty; `shared`: another pod of the node uses it too",
+        "1; a volume that a pod uses, and the whole disk that it lies on; what is not known is empty; `shared`: something else may use its file system too",
         pods::volumes,
     ),
     Metric::counter(

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, StatxFlags},
+    io::Errno,
+};
 
 use super::{
     super::nearest::nearest,
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     device::Dev,
     holders::Target,
-    host::block_users,
+    host::{block::Block, block_users, mount_disks},
     listed::{Listed, MountTable},
     output::escape::escape,
 };
@@ -24,6 +27,10 @@ use crate::{
 const FORMS: &str = "write a path or a device's node with a slash in front, --device MAJOR:MINOR, --mount ID, or --claim NAMESPACE/NAME";
 /// Where a running agent answers.
 const SOCKET: &str = "/run/mount-tracer/agent.sock";
+/// The node's own processes.
+const PROC: &str = "/proc";
+/// Neighbours of a path that is not there that are looked at.
+const SIBLINGS: usize = 4096;
 /// Names that are shown when what was asked about is not there.
 const NEAREST: usize = 3;
 
@@ -46,7 +53,7 @@ pub(super) enum Sought {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SoughtError {
     /// There is no such path.
-    #[error("cannot find {}{}", path.display(), meant(near))]
+    #[error("cannot look at {}{}", shown(path), meant(near))]
     NoPath {
         /// It.
         path: PathBuf,
@@ -57,7 +64,7 @@ pub(super) enum SoughtError {
         source: io::Error,
     },
     /// It is something else.
-    #[error("{} is no block device; leave out --device for the mount that it lies on", path.display())]
+    #[error("{} is no block device; leave out --device for the mount that it lies on", shown(path))]
     NoBlockDevice {
         /// It.
         path: PathBuf,
@@ -91,11 +98,16 @@ pub(super) enum SoughtError {
     #[error(transparent)]
     Claims(#[from] ClaimsError),
     /// The mount is in no table that can be read.
-    #[error("{} lies on a mount that is in no mount table: it was unmounted lazily; ask for its device", path.display())]
+    #[error("{} lies on a mount that is in no mount table: it was unmounted lazily; ask for its device", shown(path))]
     Detached {
         /// It.
         path: PathBuf,
     },
+}
+
+/// A path as it can be printed: whoever makes a file chooses its name.
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
 }
 
 fn meant(near: &[String]) -> String {
@@ -106,9 +118,7 @@ impl Sought {
     /// A bare word: a path, or a device if it is the node of one.
     pub(super) fn of_name(name: &str) -> Result<Self, String> {
         let path = absolute(name)?;
-        let is_device =
-            fs::metadata(&path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_block_device(&found.file_type()));
-        Ok(if is_device { Self::Node(path) } else { Self::Path(path) })
+        Ok(if node(&path, &[]).is_ok() { Self::Node(path) } else { Self::Path(path) })
     }
 
     pub(super) fn of_path(path: &str) -> Result<Self, String> {
@@ -134,7 +144,7 @@ impl Sought {
     /// As it was typed.
     pub(super) fn typed(&self) -> String {
         match self {
-            Self::Path(path) | Self::Node(path) => path.display().to_string(),
+            Self::Path(path) | Self::Node(path) => shown(path),
             Self::Device(dev) => dev.to_string(),
             Self::Mount(id) => format!("mount {id}"),
             Self::Claim(claim) => format!("claim {claim}"),
@@ -164,10 +174,9 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 /// What a path leads to, without asking a server or mounting anything.
 fn look(path: &Path, tables: &[MountTable]) -> Result<rustix::fs::Statx, SoughtError> {
     let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-    rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID).map_err(|errno| SoughtError::NoPath {
-        path: path.to_owned(),
-        near: near(path, tables),
-        source: errno.into(),
+    rustix::fs::statx(CWD, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID).map_err(|errno| {
+        let near = if errno == Errno::NOENT { near(path, tables) } else { Vec::new() };
+        SoughtError::NoPath { path: path.to_owned(), near, source: errno.into() }
     })
 }
 
@@ -192,8 +201,11 @@ fn devices(dev: Dev, tables: &[MountTable], sys: &Path) -> Result<Target, Sought
         return Err(SoughtError::NoDevice { dev, near: neighbours(dev, sys) });
     }
     let nodes: BTreeSet<Dev> = block_users::with_partitions(sys, dev).into_iter().collect();
-    let mounts = tables.iter().flat_map(|table| &table.mounts);
-    let on = mounts.filter(|listed| anonymous_on(listed, &nodes)).map(|listed| listed.mount.dev);
+    // A btrfs has a number of its own, and its source names one of its devices at most: whoever mounts may write anything there.
+    let block = Block::new(sys, PROC);
+    let several = mount_disks::devices_of_btrfs(tables, Path::new(PROC), &block);
+    let on =
+        several.into_iter().filter(|(_, devices)| devices.iter().any(|dev| nodes.contains(dev))).map(|(dev, _)| dev);
     let superblocks = nodes.iter().copied().chain(on).collect();
     Ok(Target::Devices { nodes, superblocks })
 }
@@ -210,22 +222,12 @@ fn file_systems(claim: &str, volumes: &[Volume]) -> Result<Target, SoughtError> 
     Ok(Target::Devices { nodes, superblocks })
 }
 
-/// A file system with a number of its own, as btrfs has, is on the device that it names as its source.
-fn anonymous_on(listed: &Listed, nodes: &BTreeSet<Dev>) -> bool {
-    let mount = &listed.mount;
-    let source = mount.source.as_deref().filter(|source| mount.dev.major == 0 && source.starts_with(b"/dev/"));
-    source.is_some_and(|source| {
-        let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(source);
-        node(Path::new(path), &[]).is_ok_and(|dev| nodes.contains(&dev))
-    })
-}
-
 /// The mount points and the neighbours in its directory that are most like a path that is not there.
 fn near(path: &Path, tables: &[MountTable]) -> Vec<String> {
     let mounts = tables.iter().take(1).flat_map(|table| &table.mounts);
     let mut known: Vec<String> = mounts.filter_map(|listed| Some(escape(listed.mount.path.as_ref().ok()?))).collect();
     let siblings = path.parent().and_then(|parent| fs::read_dir(parent).ok()).into_iter().flatten();
-    known.extend(siblings.filter_map(|entry| Some(entry.ok()?.path().display().to_string())));
+    known.extend(siblings.take(SIBLINGS).filter_map(|entry| Some(shown(&entry.ok()?.path()))));
     most_like(&path.display().to_string(), known)
 }
 

@@ -32,7 +32,7 @@ impl Block {
     }
 
     /// The devices of a btrfs that is mounted; none of one that is not.
-    pub(super) fn devices_of_btrfs(&self, fsid: Fsid) -> Result<Vec<Dev>, BlockError> {
+    pub(in crate::host) fn devices_of_btrfs(&self, fsid: Fsid) -> Result<Vec<Dev>, BlockError> {
         let devices = self.sys.join("fs/btrfs").join(fsid.to_string()).join("devices");
         list(&devices)?.iter().map(|device| dev_of(device)).collect()
     }

@@ -2,6 +2,8 @@
 //!
 //! Their labels are names that the API server, the kubelet and the kernel have given, and only what is spelled like one becomes a label.
 
+use std::collections::BTreeSet;
+
 use super::{Figures, Sample};
 use crate::host::io_stat::IoStat;
 
@@ -44,9 +46,11 @@ fn told(figures: &Figures) -> (Vec<Told<'_>>, u64) {
     let mut pods: Vec<Told<'_>> = figures.pods.iter().filter_map(|pod| Some((labels(pod)?, pod))).collect();
     pods.sort_by_key(|(labels, pod)| (pod.volumes.is_empty(), *labels));
     let (mut room, mut left_out) = (MOST, 0);
-    pods.retain(|(_, pod)| {
+    let mut names = BTreeSet::new();
+    pods.retain(|(labels, pod)| {
         let wanted = pod.volumes.len() + OF_DISK * pod.io.len();
-        let fits = wanted <= room;
+        // One that was deleted by force may still be there beside the next one of its name: a series cannot be both.
+        let fits = wanted <= room && names.insert(*labels);
         if fits {
             room -= wanted;
         } else {
@@ -159,6 +163,13 @@ pub(super) mod tests {
             assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
         }
         assert!(!text.contains("web-2") && !text.contains("a\\\""), "{text}");
+    }
+
+    #[test]
+    fn two_pods_of_one_name_are_not_mixed() {
+        let figures = Figures { pods: vec![pod(1, 1), pod(1, 1)], ..Figures::default() };
+        assert_eq!((volumes(&figures).len(), io(&figures, |stat| stat.reads).len()), (1, 1));
+        assert_eq!(left_out(&figures), 6, "the other one is counted");
     }
 
     #[test]

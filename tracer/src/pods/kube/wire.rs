@@ -243,6 +243,7 @@ struct ClaimSpec {
 #[serde(default, rename_all = "camelCase")]
 struct ClaimStatus {
     current_volume_attributes_class_name: Option<Box<str>>,
+    phase: Box<str>,
 }
 
 impl Wire for WireClaim {
@@ -259,7 +260,8 @@ impl Wire for WireClaim {
             annotations: self.metadata.ours(),
             storage_class: name(self.spec.storage_class_name),
             attributes_class: name(self.status.current_volume_attributes_class_name),
-            volume: name(self.spec.volume_name),
+            // Anybody may write there which volume is wanted; which one it is the control plane says.
+            volume: name(self.spec.volume_name).filter(|_| *self.status.phase == *"Bound"),
             write_many: self.spec.access_modes.into_iter().flatten().any(|mode| *mode == *"ReadWriteMany"),
         })
     }

@@ -109,11 +109,11 @@ pub(super) fn a_thousand_births_and_deaths() -> Result<()> {
     let make = &|number: u64| {
         (0..TIMES / LANES).try_for_each(|_| add(&control, number).and_then(|()| remove(&control, number)))
     };
-    let made: Vec<Result<()>> = thread::scope(|scope| {
+    let results: Vec<Result<()>> = thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|lane| scope.spawn(move || make(NUMBER + lane))).collect();
         lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| Err(anyhow!("a lane panicked")))).collect()
     });
-    made.into_iter().collect::<Result<()>>()?;
+    results.into_iter().collect::<Result<()>>()?;
     // The agent hangs up on who is silent for a minute.
     let after = ask(&mut Client::connect()?)?;
     expect_the_kernels(&after)?;
